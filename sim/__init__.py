@@ -1,0 +1,1 @@
+"""Everything that is simulated: the operating room, the spine phantom, the network between cities, the people of a demo."""
