@@ -11,7 +11,7 @@ TEMPLATE = """\
 # Afterwards `python` is the project's, and `import rclpy, crtk_msgs, longhand_msgs` work.
 case "${{AMENT_PREFIX_PATH:-}}:${{LD_LIBRARY_PATH:-}}" in
   */opt/ros/*)
-    echo "ros.sh: this shell has sourced a ROS 2 under /opt/ros; its libraries and the wheels' do not mix. Open a new shell." >&2
+    echo "ros.sh: a ROS 2 under /opt/ros is sourced here; it does not mix with the wheels. Open a new shell." >&2
     return 1 2>/dev/null || exit 1 ;;
 esac
 export VIRTUAL_ENV="{prefix}"

@@ -1,0 +1,1 @@
+"""What the processes of one site share to talk with their governor."""
