@@ -23,5 +23,5 @@ def pins() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("# The set that was tested (Python 3.11, Linux x86_64), written by `make lock`, read by `make` as constraints.")
+    print("# The set that was tested (Python 3.11, x86_64), written by `make lock`, read by `make` as constraints.")
     print("\n".join(pins()))
