@@ -1,4 +1,4 @@
-"""The ROS 2 nodes of Longhand, thin: what they do lives in `teleop`, `safety` and `sim`. Nobody imports this package."""
+"""The ROS 2 nodes of Longhand, thin: what they do lives in `teleop`, `safety` and `sim`. Nobody imports it."""
 
 import os
 import sys

@@ -15,7 +15,7 @@ class GuardedLifecycleNode(LifecycleNode):
 
     def _LifecycleNodeMixin__on_change_state(self, request: Any, response: Any) -> Any:
         try:
-            return super()._LifecycleNodeMixin__on_change_state(request, response)
+            return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
         except RCLError as error:
             self.get_logger().warning(f"refused lifecycle transition {request.transition.id}: {error}")
             response.success = False
