@@ -57,7 +57,8 @@ def angle_between(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def quat_normalize(q: Sequence[float]) -> Quat:
-    """Unit quaternion with w >= 0 (of the two that mean the same rotation). Raises ValueError for length 0 or non-finite."""
+    """Unit quaternion with w >= 0 (of the two that mean the same rotation). Raises ValueError for length 0 or
+    non-finite."""
     n = norm(q)
     if not (isfinite(n) and n > 1e-9):
         raise ValueError(f"quaternion {tuple(q)} has no direction")
@@ -213,7 +214,8 @@ def pose_error(a: Sequence[float], b: Sequence[float]) -> tuple[Vec3, Vec3]:
 
 
 def worst_point_distance(a: Sequence[float], b: Sequence[float], radius: float) -> float:
-    """Upper bound (m) on how far any tool point within `radius` (m) of the tip lies apart between two poses: |dp| + r|dphi|."""
+    """Upper bound (m) on how far any tool point within `radius` (m) of the tip lies apart between two poses: |dp| +
+    r|dphi|."""
     d, rv = pose_error(a, b)
     return norm(d) + radius * norm(rv)
 
@@ -228,8 +230,8 @@ def interpolate(a: Sequence[float], b: Sequence[float], t: float) -> Pose:
 
 
 def pose_of_axis(point: Sequence[float], direction: Sequence[float], roll: float = 0.0) -> Pose:
-    """A pose at `point` whose +z is `direction`; `roll` (rad) turns it about that axis. At roll 0 the x axis is the base's
-    x axis made perpendicular to the direction (its y axis where the direction is within about 8 deg of x)."""
+    """A pose at `point` whose +z is `direction`; `roll` (rad) turns it about that axis. At roll 0 the x axis is the
+    base's x axis made perpendicular to the direction (its y axis where the direction is within about 8 deg of x)."""
     z = unit(direction)
     ref = (1.0, 0.0, 0.0) if abs(z[0]) < 0.99 else (0.0, 1.0, 0.0)
     k = dot(ref, z)
@@ -253,9 +255,11 @@ def along_axis(pose: Sequence[float], distance: float) -> Pose:
     return (pose[0] + z[0] * distance, pose[1] + z[1] * distance, pose[2] + z[2] * distance, *pose[3:])
 
 
-def axis_errors(pose: Sequence[float], point: Sequence[float], direction: Sequence[float]) -> tuple[float, float, float]:
-    """How far a guide is off a planned line (point, direction): lateral distance of the guide's axis from the planned point (m),
-    angle between the axes (rad), and depth of the tip along the planned direction past the point (m)."""
+def axis_errors(
+    pose: Sequence[float], point: Sequence[float], direction: Sequence[float]
+) -> tuple[float, float, float]:
+    """How far a guide is off a planned line (point, direction): lateral distance of the guide's axis from the planned
+    point (m), angle between the axes (rad), and depth of the tip along the planned direction past the point (m)."""
     z = axis_of(pose)
     d = unit(direction)
     rel = (point[0] - pose[0], point[1] - pose[1], point[2] - pose[2])

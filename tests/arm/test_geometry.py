@@ -13,7 +13,9 @@ from teleop import geometry as g
 angle = st.floats(-3.1, 3.1)
 coordinate = st.floats(-2.0, 2.0)
 rotvec = st.tuples(angle, angle, angle).filter(lambda v: g.norm(v) < 3.1)
-pose = st.builds(lambda p, v: g.pose_from(p, g.rotvec_to_quat(v)), st.tuples(coordinate, coordinate, coordinate), rotvec)
+pose = st.builds(
+    lambda p, v: g.pose_from(p, g.rotvec_to_quat(v)), st.tuples(coordinate, coordinate, coordinate), rotvec
+)
 
 
 @given(rotvec)

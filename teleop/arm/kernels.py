@@ -1,0 +1,303 @@
+# mypy: disable-error-code="no-untyped-def"
+"""Numba kernels of a serial chain: forward kinematics, Jacobian, damped IK. Only arrays in and out, no Python objects.
+
+A chain of n joints is four arrays: `pre` (n,4,4) the fixed transform before each joint, `axis` (n,3) the unit joint
+axis in the frame behind `pre`, `prismatic` (n,) 0 or 1, `tool` (4,4) from the last joint's frame to the tip.
+Jacobians are geometric, 6 x n, rows (v of the tip, omega), base frame. Quaternions (x, y, z, w). Compiled once,
+cached on disk (`cache=True`); call `warm` of `teleop.arm.kinematics` before a loop, a first compile takes seconds.
+
+Rotation of a joint by Rodrigues' formula; damped least squares after Wampler (1986), IEEE Trans. SMC 16(1):93;
+Levenberg-Marquardt damping proportional to the squared error after Sugihara (2011), IEEE Trans. Robotics 27(5):984.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def frames(pre, axis, prismatic, tool, q, out):
+    """Fill `out` (n+1,4,4): base_T_joint after each joint's motion, and last base_T_tip."""
+    n = q.shape[0]
+    t = np.eye(4)
+    r = np.empty((3, 3))
+    for i in range(n):
+        t = t @ pre[i]
+        x, y, z = axis[i, 0], axis[i, 1], axis[i, 2]
+        if prismatic[i] == 1:
+            for k in range(3):
+                t[k, 3] += (t[k, 0] * x + t[k, 1] * y + t[k, 2] * z) * q[i]
+        else:
+            s, c = np.sin(q[i]), np.cos(q[i])
+            v = 1.0 - c
+            r[0, 0] = c + x * x * v
+            r[0, 1] = x * y * v - z * s
+            r[0, 2] = x * z * v + y * s
+            r[1, 0] = y * x * v + z * s
+            r[1, 1] = c + y * y * v
+            r[1, 2] = y * z * v - x * s
+            r[2, 0] = z * x * v - y * s
+            r[2, 1] = z * y * v + x * s
+            r[2, 2] = c + z * z * v
+            for k in range(3):
+                a, b, d = t[k, 0], t[k, 1], t[k, 2]
+                for m in range(3):
+                    t[k, m] = a * r[0, m] + b * r[1, m] + d * r[2, m]
+        out[i] = t
+    out[n] = t @ tool
+
+
+@njit(cache=True)
+def jacobian(axis, prismatic, all_frames, out):
+    """Fill `out` (6,n) from the frames of `frames`."""
+    n = axis.shape[0]
+    px, py, pz = all_frames[n, 0, 3], all_frames[n, 1, 3], all_frames[n, 2, 3]
+    for i in range(n):
+        t = all_frames[i]
+        zx = t[0, 0] * axis[i, 0] + t[0, 1] * axis[i, 1] + t[0, 2] * axis[i, 2]
+        zy = t[1, 0] * axis[i, 0] + t[1, 1] * axis[i, 1] + t[1, 2] * axis[i, 2]
+        zz = t[2, 0] * axis[i, 0] + t[2, 1] * axis[i, 1] + t[2, 2] * axis[i, 2]
+        if prismatic[i] == 1:
+            out[0, i], out[1, i], out[2, i] = zx, zy, zz
+            out[3, i], out[4, i], out[5, i] = 0.0, 0.0, 0.0
+        else:
+            dx, dy, dz = px - t[0, 3], py - t[1, 3], pz - t[2, 3]
+            out[0, i] = zy * dz - zz * dy
+            out[1, i] = zz * dx - zx * dz
+            out[2, i] = zx * dy - zy * dx
+            out[3, i], out[4, i], out[5, i] = zx, zy, zz
+
+
+@njit(cache=True)
+def quat_of(m, out):
+    """Quaternion (x, y, z, w), w >= 0, of the rotation in a 4x4, into out[0:4] (Shepperd's branch by the largest
+    diagonal)."""
+    tr = m[0, 0] + m[1, 1] + m[2, 2]
+    i = 0
+    if m[1, 1] > m[0, 0]:
+        i = 1
+    if m[2, 2] > m[i, i]:
+        i = 2
+    if tr >= m[i, i]:
+        out[0] = m[2, 1] - m[1, 2]
+        out[1] = m[0, 2] - m[2, 0]
+        out[2] = m[1, 0] - m[0, 1]
+        out[3] = 1.0 + tr
+    else:
+        j, k = (i + 1) % 3, (i + 2) % 3
+        out[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
+        out[j] = m[j, i] + m[i, j]
+        out[k] = m[k, i] + m[i, k]
+        out[3] = m[k, j] - m[j, k]
+    s = 1.0 / np.sqrt(out[0] ** 2 + out[1] ** 2 + out[2] ** 2 + out[3] ** 2)
+    if out[3] < 0.0:
+        s = -s
+    for k in range(4):
+        out[k] *= s
+
+
+@njit(cache=True)
+def rotation_error(current, target, out):
+    """Rotation vector in the base frame that takes the rotation of 4x4 `current` to that of `target`, into out[0:3]."""
+    r = np.empty((4, 4))
+    for a in range(3):
+        for b in range(3):
+            r[a, b] = target[a, 0] * current[b, 0] + target[a, 1] * current[b, 1] + target[a, 2] * current[b, 2]
+    q = np.empty(4)
+    quat_of(r, q)
+    s = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
+    k = 2.0 if s < 1e-9 else 2.0 * np.arctan2(s, q[3]) / s
+    out[0], out[1], out[2] = q[0] * k, q[1] * k, q[2] * k
+
+
+@njit(cache=True)
+def pose_of(m, out):
+    """(x, y, z, qx, qy, qz, qw) of a 4x4, into out[0:7]."""
+    out[0], out[1], out[2] = m[0, 3], m[1, 3], m[2, 3]
+    quat_of(m, out[3:7])
+
+
+@njit(cache=True)
+def damped_step(jac, e, damping, out):
+    """out = J^T (J J^T + damping^2 I)^-1 e : the joint step nearest to the task step e (6,) with bounded length."""
+    a = jac @ jac.T
+    for i in range(6):
+        a[i, i] += damping * damping
+    y = np.linalg.solve(a, e)
+    for i in range(jac.shape[1]):
+        s = 0.0
+        for k in range(6):
+            s += jac[k, i] * y[k]
+        out[i] = s
+
+
+@njit(cache=True)
+def speed_of(jac, dq, radius):
+    """|v| + |omega| r (m/s): upper bound on the speed of any tool point within `radius` of the tip."""
+    v = np.zeros(6)
+    for k in range(6):
+        for i in range(dq.shape[0]):
+            v[k] += jac[k, i] * dq[i]
+    return np.sqrt(v[0] ** 2 + v[1] ** 2 + v[2] ** 2) + radius * np.sqrt(v[3] ** 2 + v[4] ** 2 + v[5] ** 2)
+
+
+@njit(cache=True)
+def solve_lm(pre, axis, prismatic, tool, target, q0, lower, upper, roll_free, iterations, tol_p, tol_r):
+    """Levenberg-Marquardt IK from one seed. Returns (q, position error m, rotation error rad, iterations used).
+
+    Joints at a limit whose step points outwards are taken out of the step (active set), and the step is solved again.
+    roll_free: the rotation about the tip's own z is not asked for (a guide's axis is a line with 5 degrees of freedom).
+    """
+    n = q0.shape[0]
+    q = np.minimum(np.maximum(q0, lower), upper)
+    fr = np.empty((n + 1, 4, 4))
+    jac = np.empty((6, n))
+    e = np.empty(6)
+    best_q = q.copy()
+    best_p, best_r = 1e9, 1e9
+    cost = 1e18
+    mu = 1.0
+    used = 0
+    for it in range(iterations):
+        used = it
+        frames(pre, axis, prismatic, tool, q, fr)
+        for k in range(3):
+            e[k] = target[k, 3] - fr[n, k, 3]
+        if roll_free:
+            # the smallest rotation that takes our z onto the target's z
+            zx, zy, zz = fr[n, 0, 2], fr[n, 1, 2], fr[n, 2, 2]
+            cx = zy * target[2, 2] - zz * target[1, 2]
+            cy = zz * target[0, 2] - zx * target[2, 2]
+            cz = zx * target[1, 2] - zy * target[0, 2]
+            s = np.sqrt(cx * cx + cy * cy + cz * cz)
+            c = zx * target[0, 2] + zy * target[1, 2] + zz * target[2, 2]
+            ang = np.arctan2(s, c)
+            if s < 1e-12:
+                if c > 0.0:
+                    cx = cy = cz = 0.0
+                else:
+                    cx, cy, cz = fr[n, 0, 0] * ang, fr[n, 1, 0] * ang, fr[n, 2, 0] * ang
+            else:
+                cx, cy, cz = cx * ang / s, cy * ang / s, cz * ang / s
+            e[3], e[4], e[5] = cx, cy, cz
+        else:
+            rotation_error(fr[n], target, e[3:6])
+        ep = np.sqrt(e[0] ** 2 + e[1] ** 2 + e[2] ** 2)
+        er = np.sqrt(e[3] ** 2 + e[4] ** 2 + e[5] ** 2)
+        new_cost = ep * ep + 0.25 * er * er
+        if new_cost < cost:
+            cost = new_cost
+            best_p, best_r = ep, er
+            best_q[:] = q
+            mu = max(mu * 0.5, 1e-6)
+            if ep < tol_p and er < tol_r:
+                break
+        else:
+            mu *= 4.0
+            if mu > 1e6:
+                break
+            q[:] = 0.5 * (q + best_q)
+            continue
+        jacobian(axis, prismatic, fr, jac)
+        if roll_free:
+            # drop the row about z: project the rotation rows off our z axis
+            for i in range(n):
+                k = jac[3, i] * fr[n, 0, 2] + jac[4, i] * fr[n, 1, 2] + jac[5, i] * fr[n, 2, 2]
+                for m in range(3):
+                    jac[3 + m, i] -= k * fr[n, m, 2]
+        for i in range(n):
+            for m in range(3, 6):
+                jac[m, i] *= 0.5
+        es = e.copy()
+        for m in range(3, 6):
+            es[m] *= 0.5
+        free = np.ones(n)
+        step = np.zeros(n)
+        for _ in range(n):
+            h = np.empty((n, n))
+            g = np.empty(n)
+            for a in range(n):
+                g[a] = 0.0
+                for k in range(6):
+                    g[a] += jac[k, a] * es[k]
+                g[a] *= free[a]
+                for b in range(n):
+                    v = 0.0
+                    for k in range(6):
+                        v += jac[k, a] * jac[k, b]
+                    h[a, b] = v * free[a] * free[b]
+                h[a, a] += mu * cost + 1e-9 + (1.0 - free[a])
+            step = np.linalg.solve(h, g)
+            changed = False
+            for a in range(n):
+                if free[a] == 1.0 and (
+                    (q[a] >= upper[a] - 1e-9 and step[a] > 0.0) or (q[a] <= lower[a] + 1e-9 and step[a] < 0.0)
+                ):
+                    free[a] = 0.0
+                    changed = True
+            if not changed:
+                break
+        biggest = np.max(np.abs(step * free))
+        scale = 1.0 if biggest < 0.7 else 0.7 / biggest
+        for a in range(n):
+            q[a] = min(max(q[a] + step[a] * free[a] * scale, lower[a]), upper[a])
+    return best_q, best_p, best_r, used
+
+
+@njit(cache=True)
+def manipulability(jac, radius):
+    """Smallest singular value of the Jacobian, rotation rows scaled by `radius` (m): m/s of tool motion per rad/s in
+    the direction that is hardest to move; 0 is a singularity."""
+    a = jac.copy()
+    for i in range(a.shape[1]):
+        for k in range(3, 6):
+            a[k, i] *= radius
+    s = np.linalg.svd(a)[1]
+    return s[-1]
+
+
+@njit(cache=True)
+def follow(pre, axis, prismatic, tool, q, target, damping, fr, jac, out):
+    """One damped Newton step of q towards 4x4 `target`, into out (n,): the servo loop's inverse kinematics. Returns the
+    length of the task step it tried (m + rad), so that the caller can see a divergence."""
+    n = q.shape[0]
+    frames(pre, axis, prismatic, tool, q, fr)
+    jacobian(axis, prismatic, fr, jac)
+    e = np.empty(6)
+    for k in range(3):
+        e[k] = target[k, 3] - fr[n, k, 3]
+    rotation_error(fr[n], target, e[3:6])
+    damped_step(jac, e, damping, out)
+    for i in range(n):
+        out[i] += q[i]
+    return np.sqrt(e[0] ** 2 + e[1] ** 2 + e[2] ** 2) + np.sqrt(e[3] ** 2 + e[4] ** 2 + e[5] ** 2)
+
+
+@njit(cache=True)
+def measure(pre, axis, prismatic, tool, q, dq, radius, fr, jac, pose):
+    """Pose of the tip into pose (7,), frames and Jacobian into fr and jac; returns the worst tool point's speed,
+    m/s."""
+    frames(pre, axis, prismatic, tool, q, fr)
+    jacobian(axis, prismatic, fr, jac)
+    pose_of(fr[q.shape[0]], pose)
+    return speed_of(jac, dq, radius)
+
+
+@njit(cache=True)
+def path_steps(pre, axis, prismatic, tool, rows, radius, lengths, turns):
+    """For N joint rows: worst-tool-point distance (m) and rotation (rad) from each row to the next, into two (N-1,)
+    arrays."""
+    n = rows.shape[1]
+    a = np.empty((n + 1, 4, 4))
+    b = np.empty((n + 1, 4, 4))
+    rv = np.empty(3)
+    frames(pre, axis, prismatic, tool, rows[0], a)
+    for i in range(rows.shape[0] - 1):
+        frames(pre, axis, prismatic, tool, rows[i + 1], b)
+        d = 0.0
+        for k in range(3):
+            d += (b[n, k, 3] - a[n, k, 3]) ** 2
+        rotation_error(a[n], b[n], rv)
+        turn = np.sqrt(rv[0] ** 2 + rv[1] ** 2 + rv[2] ** 2)
+        lengths[i] = np.sqrt(d) + radius * turn
+        turns[i] = turn
+        a[:] = b
