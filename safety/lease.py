@@ -80,3 +80,7 @@ class ArmReport:
     fault: str
     tracking_error: float
     late_ns: int
+    #: joint reference, rad (empty where a report crosses the WAN)
+    q_ref: tuple[float, ...] = ()
+    #: m of measured travel of the worst tool point since the arm process started (arc length, from encoders)
+    travel: float = 0.0
