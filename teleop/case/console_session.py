@@ -1,0 +1,133 @@
+"""`ConsoleSession`: the console's hold on one site: newest state, orders and their answers, the 100 Hz command stream.
+
+The web console and the scripted surgeon drive the same object: they set `intention`, give orders, and read what the
+site says. `pump(now_ns)` does one turn and never waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgpack
+
+from teleop.case.script import OrderRefused, Waiting, until
+from teleop.link import events
+from teleop.master.command_maker import CommandMaker, Intention
+from teleop.wire.command import encode_command
+
+#: Commands per second while the site answers: 100 Hz suffices on datagrams (shared measurements of loss against rate).
+COMMAND_PERIOD_NS = 10_000_000
+#: Round trips and loop ages kept for the tables (at 100 Hz: the last five minutes).
+KEPT = 30_000
+
+
+class Link(Protocol):
+    """What a session needs of `teleop.link`'s console end."""
+
+    def poll(self, now_ns: int) -> list[Any]: ...
+    def send_command(self, data: bytes) -> Any: ...
+    def order(self, order: dict[str, Any]) -> int: ...
+    def stop(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Pending:
+    """One order on its way; `reply` appears when the site has answered."""
+
+    op: str
+    reply: dict[str, Any] | None = None
+
+
+@dataclass
+class ConsoleSession:
+    """One site as the console sees it. `name` is the site's; `key` our own public key."""
+
+    name: str
+    link: Link
+    key: str
+    intention: Intention = field(default_factory=Intention)
+    frame: dict[str, Any] = field(default_factory=dict)
+    frame_at: int = 0
+    up: bool = False
+    why_down: str = "not connected yet"
+    loop_ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
+    notes: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1000))
+    stop_echoed: int = 0
+
+    def __post_init__(self) -> None:
+        self.maker = CommandMaker(me=self.key)
+        self.texts: dict[str, Any] = {}
+        self._pending: dict[int, Pending] = {}
+        self._next_command = 0
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The newest governor status: the short fields of the state frame over the long texts of the orders channel."""
+        return self.texts | self.frame.get("gov", {})
+
+    @property
+    def state(self) -> str:
+        return str(self.status.get("state", ""))
+
+    @property
+    def holding(self) -> bool:
+        """True while the site says that we hold its arm."""
+        return self.status.get("holder") == self.key
+
+    def pump(self, now_ns: int) -> None:
+        """Take what has arrived; send this tick's command when it is due."""
+        for event in self.link.poll(now_ns):
+            self._take(event, now_ns)
+        if now_ns >= self._next_command:
+            self._next_command = max(self._next_command + COMMAND_PERIOD_NS, now_ns)
+            command = self.maker.step(now_ns, self.frame or None, self.intention)
+            if command is not None:
+                self.link.send_command(encode_command(command))
+
+    def send(self, op: str, **fields: Any) -> Pending:
+        """Give an order; look at the result's `reply` later."""
+        pending = Pending(op)
+        self._pending[self.link.order({"op": op, **fields})] = pending
+        return pending
+
+    def ask(self, op: str, timeout_s: float = 30.0, **fields: Any) -> Waiting[dict[str, Any]]:
+        """Script form of `send`: waits for the answer, raises OrderRefused when it is no."""
+        pending = self.send(op, **fields)
+        reply: dict[str, Any] = yield from until(lambda: pending.reply, timeout_s, f"{self.name} answers {op}")
+        if not reply.get("ok"):
+            raise OrderRefused(op, reply)
+        return reply
+
+    def stop(self) -> None:
+        """Stop the arm: on every path, repeated until echoed; needs no authority."""
+        self.link.stop()
+
+    def _take(self, event: Any, now_ns: int) -> None:
+        match event:
+            case events.StateFrame(data=data):
+                self.frame = msgpack.unpackb(data, raw=False)
+                self.frame_at = now_ns
+                age = self.frame.get("gov", {}).get("loop_age_ns")
+                if self.holding and age:
+                    self.loop_ages_ms.append(age * 1e-6)
+            case events.Reply(id=id_, reply=reply):
+                if pending := self._pending.pop(id_, None):
+                    pending.reply = reply
+            case events.OrderLost(id=id_, why=why):
+                if pending := self._pending.pop(id_, None):
+                    pending.reply = {"ok": False, "reason": f"no answer: {why}", "lost": True}
+            case events.Note(note=note):
+                if note.get("t") == "status":
+                    self.texts = {k: v for k, v in note.items() if k != "t"}
+                else:
+                    self.notes.append(note)
+            case events.StopEchoed(ordinal=ordinal):
+                self.stop_echoed = ordinal
+            case events.Up():
+                self.up, self.why_down = True, ""
+            case events.Down(why=why) | events.Refused(why=why):
+                self.up, self.why_down = False, why
+            case _:
+                self.notes.append({"t": "link", "event": type(event).__name__, "text": str(event)})
