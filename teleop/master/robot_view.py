@@ -1,0 +1,77 @@
+"""`RobotView`: what the hand needs of a robot state frame (`teleop.wire` state: `{"t", "arm", "gov", ...}`), checked
+once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from safety.states import State
+from teleop.geometry import Pose, check_pose
+
+#: States in which the governor lets the arm move on a holder's command.
+MOTION_STATES = frozenset({State.ACTIVE, State.DEGRADED})
+#: States in which a new press may be asked for; the governor decides whether it leads to motion.
+ASKING_STATES = frozenset({State.READY, State.PAUSE, State.HOLD}) | MOTION_STATES
+#: Below this speed of the worst tool point an arm counts as standing, m/s (encoder noise of the demo arm: 0.05 mm/s).
+STANDSTILL_SPEED = 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class RobotView:
+    """One state frame. `t`: robot monotonic stamp, ns; `setpoint`, `measured`: base_T_tip; speeds m/s, `s` m."""
+
+    t: int
+    session: bytes
+    site: str
+    arm: str
+    state: State
+    reason: str
+    holder: str
+    epoch: int
+    rebase: int
+    last_seq: int
+    v_cap: float
+    w_cap: float
+    measured: Pose
+    setpoint: Pose
+    speed: float
+    s: float
+    path_hash: bytes
+    drive: str
+
+    @property
+    def standing(self) -> bool:
+        """The arm is at rest as far as this frame knows."""
+        return self.drive in ("standstill", "parked") or (self.drive == "" and self.speed < STANDSTILL_SPEED)
+
+
+def robot_view(frame: Mapping[str, Any]) -> RobotView:
+    """Raises ValueError naming the missing or wrong field: a frame that cannot be understood steers nothing."""
+    try:
+        gov, arm = frame["gov"], frame["arm"]
+        measured = check_pose(arm["pose"])
+        setpoint = arm.get("setpoint")
+        return RobotView(
+            t=int(frame["t"]),
+            session=bytes(gov["session"] or b""),
+            site=str(gov["site"]),
+            arm=str(gov["arm"]),
+            state=State(gov["state"]),
+            reason=str(gov.get("reason") or ""),
+            holder=str(gov.get("holder") or ""),
+            epoch=int(gov["epoch"]),
+            rebase=int(gov["rebase"]),
+            last_seq=int(gov.get("last_seq") or 0),
+            v_cap=float(gov.get("v_cap") or 0.0),
+            w_cap=float(gov.get("w_cap") or 0.0),
+            measured=measured,
+            setpoint=measured if setpoint is None else check_pose(setpoint),
+            speed=float(arm.get("speed") or 0.0),
+            s=float(arm.get("s") or 0.0),
+            path_hash=bytes(arm.get("path_hash") or b""),
+            drive=str(arm.get("drive") or ""),
+        )
+    except KeyError as e:
+        raise ValueError(f"robot state frame: field {e} is missing") from e
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"robot state frame: {e}") from e
