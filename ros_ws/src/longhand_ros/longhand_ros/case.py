@@ -1,0 +1,211 @@
+"""The `case` node: the desk of one hospital's case, site-local and not real-time.
+
+One polled loop owns every socket and topic; the desk works in one thread of its own, because planning a path or waiting
+for the doctor takes seconds and the heartbeat must go on.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import rclpy
+from longhand_msgs.msg import ArmState, CaseEvent, Heartbeat, TrackerSample
+from longhand_msgs.srv import CaseOrder
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+
+from longhand_ros import qos
+from teleop.case.bedside_questions import Questions
+from teleop.case.case_file import load_case
+from teleop.case.desk import Desk
+from teleop.case.paths import SitePaths
+from teleop.case.room import ArmView, TrackerFrame
+from teleop.case.site_config import SiteConfig, load_site_config
+from teleop.case.site_room import SiteRoom
+from teleop.geometry import pose_to_matrix
+from teleop.site.governor_client import GovernorClient, GovernorGoneError
+from teleop.site.packet_server import PacketServer
+
+#: Period of the loop and of the heartbeat (s): a heartbeat is missed after 200 ms.
+PERIOD_S = 0.01
+HEARTBEAT_NS = 50_000_000
+
+
+def _pose(msg: Any) -> np.ndarray:
+    p, q = msg.position, msg.orientation
+    return pose_to_matrix((p.x, p.y, p.z, q.x, q.y, q.z, q.w))
+
+
+class CaseNode(Node):
+    """See the module."""
+
+    def __init__(self, config: SiteConfig) -> None:
+        super().__init__("case", namespace=f"/{config.site}/{config.arm}")
+        self.config = config
+        self.questions = Questions()
+        self.events = self.create_publisher(CaseEvent, "case/events", qos.EVENTS)
+        self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
+        self.arm_states = self.create_subscription(ArmState, "arm_state", lambda _: None, qos.ARM_STATE_WANTED)
+        self.tracker = self.create_subscription(TrackerSample, "tracker", lambda _: None, qos.SAMPLES)
+        self.orders = self.create_service(CaseOrder, "case/order", lambda request, response: response)
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="desk")
+        self.asked: list[tuple[Future[dict[str, Any]], Any]] = []
+        self.bedside_asked: list[tuple[Future[dict[str, Any]], int, int]] = []
+        self.shown: set[int] = set()
+        self.status: dict[str, Any] = {}
+        self.room = SiteRoom(self._senses(), self.questions, self.log_step)
+        self.desk: Desk | None = None
+        self.bedside = PacketServer(config.run_dir / "bedside.sock")
+        self.governor = GovernorClient.connect(config.governor_socket, "case", wait_s=20.0)
+        self.next_heartbeat = 0
+        if config.case_dir is not None:
+            paths = SitePaths.for_site(config)
+            self.desk = Desk(self.room, load_case(config.case_dir), paths, correction=config.correction)
+
+    def _senses(self) -> Any:
+        """The simulated room's door; a real site's probe and anaesthetist come in here."""
+        from sim.world_client import WorldClient
+
+        return WorldClient(self.config.world_socket)
+
+    def log_step(self, who: str, step: str, detail: dict[str, Any]) -> None:
+        message = CaseEvent(
+            schema_version=CaseEvent.SCHEMA_VERSION, stamp_mono=time.monotonic_ns(), who=who,
+            where=self.config.site, step=step, detail=json.dumps(detail, default=str),
+        )
+        self.events.publish(message)
+
+    def turn(self) -> None:
+        """One turn of the loop: topics, orders, bedside, governor, heartbeat."""
+        now = time.monotonic_ns()
+        self._take_topics()
+        self._take_orders()
+        self._serve_bedside()
+        self._serve_governor()
+        if now >= self.next_heartbeat:
+            self.next_heartbeat = now + HEARTBEAT_NS
+            self.governor.send({"t": "hb", "note": ""})
+
+    def _take_topics(self) -> None:
+        newest = None
+        while (got := self._take(self.arm_states, ArmState)) is not None:
+            newest = got
+        if newest is not None:
+            self.room.feed_arm(ArmView(newest.stamp_mono, tuple(newest.q), _pose(newest.base_t_tip), newest.drive))
+        while (got := self._take(self.tracker, TrackerSample)) is not None:
+            self.room.feed_tracker(TrackerFrame(
+                got.stamp_mono,
+                _pose(got.tracker_t_guide) if got.guide_visible else None,
+                _pose(got.tracker_t_reference) if got.reference_visible else None,
+            ))
+
+    @staticmethod
+    def _take(subscription: Any, kind: Any) -> Any:
+        with subscription.handle as handle:
+            got = handle.take_message(kind, False)
+        return got[0] if got is not None else None
+
+    def _take_orders(self) -> None:
+        with self.orders.handle as handle:
+            while True:
+                request, header = handle.service_take_request(CaseOrder.Request)
+                if request is None:
+                    break
+                order = msgpack.unpackb(bytes(request.order), raw=False)
+                self.asked.append((self._submit(request.key, order), header))
+            for future, header in [a for a in self.asked if a[0].done()]:
+                handle.service_send_response(CaseOrder.Response(reply=list(msgpack.packb(future.result()))), header)
+        self.asked = [a for a in self.asked if not a[0].done()]
+
+    def _submit(self, who: str, order: dict[str, Any]) -> Future[dict[str, Any]]:
+        desk = self.desk
+        if desk is None:
+            refused: Future[dict[str, Any]] = Future()
+            refused.set_result({"ok": False, "reason": f"site {self.config.site} has no case open (case_dir is not set)"})
+            return refused
+        return self.worker.submit(desk.handle, who, order)
+
+    def _serve_bedside(self) -> None:
+        for peer, message in self.bedside.poll():
+            if message is None:
+                continue
+            if message["t"] == "answer":
+                self.questions.answer(int(message["id"]), bool(message["ok"]), str(message.get("who", "bedside")),
+                                      str(message.get("why", "")))
+            elif message["t"] == "order":
+                self._bedside_order(peer, int(message.get("id", 0)), dict(message["order"]))
+            elif message["t"] == "stop":
+                self.governor.send({"t": "stop", "key": "bedside"})
+        for future, peer, id_ in [b for b in self.bedside_asked if b[0].done()]:
+            self.bedside.send(peer, {"t": "reply", "id": id_, **future.result()})
+        self.bedside_asked = [b for b in self.bedside_asked if not b[0].done()]
+        for question in self.questions.open():
+            if question.id not in self.shown or self.bedside.peers:
+                self.shown.add(question.id)
+                self.bedside.broadcast(question.to_wire())
+
+    def _bedside_order(self, peer: int, id_: int, order: dict[str, Any]) -> None:
+        """case.* goes to the desk, all else to the governor; neither waits for the other."""
+        if str(order.get("op", "")).startswith("case."):
+            self.bedside_asked.append((self._submit("bedside", order), peer, id_))
+            return
+        self.governor.send({"t": "order", "key": "bedside", "id": 1_000_000_000 + peer * 100_000 + id_, "order": order})
+
+    def _serve_governor(self) -> None:
+        for order in self.room.take_orders():
+            self.governor.send({"t": "order", "key": "bedside", **order})
+        for message in self.governor.poll():
+            if message["t"] == "reply" and int(message["id"]) < 1_000_000_000:
+                self.room.feed_governor(message)
+            elif message["t"] == "reply":
+                peer, id_ = divmod(int(message["id"]) - 1_000_000_000, 100_000)
+                self.bedside.send(peer, {**message, "id": id_})
+            elif message["t"] == "status":
+                self.status = message
+                self.bedside.broadcast(message)
+
+    def close(self) -> None:
+        self.bedside.close()
+        self.governor.close()
+        self.worker.shutdown(wait=False, cancel_futures=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv if argv is None else argv
+    parser = argparse.ArgumentParser(prog="case", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="the site's TOML file")
+    args = parser.parse_args(remove_ros_args(argv)[1:])
+    config = load_site_config(args.config)
+    stop = False
+
+    def end(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    rclpy.init(args=argv, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    node = CaseNode(config)
+    try:
+        while not stop:
+            node.turn()
+            time.sleep(PERIOD_S)
+    except GovernorGoneError as gone:
+        print(f"error: {gone}; the desk ends, the arm is at rest by its lease", file=sys.stderr, flush=True)
+        return 4
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
