@@ -1,4 +1,4 @@
-"""`longhand keys`: make, show, check and revoke the keys of sites and people."""
+"""Make, show, check and revoke the keys of sites and people, and who may do what where."""
 
 import argparse
 import json
@@ -8,7 +8,6 @@ from pathlib import Path
 from teleop.link.errors import KeyRefused
 from teleop.link.keys import ROLES, Roles, load_roles, load_secret, make_directory, revoke
 
-HELP = "make, show, check and revoke CURVE and Ed25519 keys, and who may do what where"
 EXAMPLE = """examples:
   longhand keys make ~/.longhand/keys --site a --site b --console lin --mentor zhao --observer chen
   longhand keys show ~/.longhand/keys
@@ -18,7 +17,7 @@ EXAMPLE = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments (used by `longhand` and by `python -m teleop.cli.keys`)."""
+    """Declare the arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     sub = parser.add_subparsers(dest="verb", required=True)
@@ -92,12 +91,12 @@ def _print(roles: Roles, as_json: bool) -> None:
         print(f"grant   {g.who:16} {g.role} at {g.site}, arm {g.arm}")
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry for `python -m teleop.cli.keys`."""
-    parser = argparse.ArgumentParser(prog="longhand keys", description=HELP)
+def app(args: list[str] | None = None, prog_name: str = "longhand keys") -> None:
+    """Run the command line and exit."""
+    parser = argparse.ArgumentParser(prog=prog_name, description=__doc__)
     add_arguments(parser)
-    return run(parser.parse_args(argv))
+    raise SystemExit(run(parser.parse_args(args)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    app()

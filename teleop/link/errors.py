@@ -1,7 +1,7 @@
 """What can go wrong in the link, as exceptions whose text says what, where, and what to do."""
 
 
-class LinkError(Exception):
+class LinkError(RuntimeError):
     """Anything the link refuses to do; the text is meant for people."""
 
 

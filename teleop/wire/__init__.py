@@ -1,0 +1,1 @@
+"""What crosses the WAN as bytes: command frames (console to site) and state frames (site to console)."""
