@@ -1,0 +1,94 @@
+"""What the console needs from the rest of the stack, as protocols, and the words it uses itself.
+
+`SiteLink` is one hospital as seen from the surgeon's side; `teleop.console.live_sites` makes one from a link. Planning
+is reached through a child process (`planner_process`), so that arithmetic never delays a deadman.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class ConsoleError(Exception):
+    """Something a person asked for cannot be done; the text says what, where and what to do."""
+
+
+class Role(StrEnum):
+    """Who may do what (see `permissions`). Only `surgeon` has motion rights; `viewer` only looks and may stop."""
+
+    SURGEON = "surgeon"
+    EXPERT = "expert"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A signed-in person: a display name, a role, and the name of the key that signs for them ("" = cannot sign)."""
+
+    name: str
+    role: Role
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What the console asks of one arm at one tick, before the link adds session, epoch, seq, rebase and stamps.
+
+    mode: safety.states.Mode value. press: 0 released, else the ordinal of the deadman press at this console.
+    target: base_T_target (x, y, z, qx, qy, qz, qw) in metres for servo and jog; s_limit: metres along path_hash for
+    goal, advance and rehearsal. echo_state: robot stamp (ns) that the page last drew, None = nothing drawn yet.
+    """
+
+    mode: str
+    press: int
+    stop: bool
+    echo_state: int | None
+    target: tuple[float, ...] | None = None
+    s_limit: float | None = None
+    path_hash: bytes = b""
+
+
+@dataclass(slots=True)
+class SiteSnapshot:
+    """One hospital at one instant, as its own telemetry says (never as we asked).
+
+    received: console monotonic ns of the newest frame, 0 = never. stamp: robot monotonic ns of that frame.
+    arm, gov, tracker: as in the state frame. link: {"paths": [{alive, rtt_ms, loss, jitter_ms}], "rtt_ms", "loss",
+    "carrier"}. case: where the case stands (docs/console.md lists the keys).
+    """
+
+    name: str
+    title: str = ""
+    simulated: bool = True
+    received: int = 0
+    stamp: int = 0
+    arm: dict[str, Any] = field(default_factory=dict)
+    gov: dict[str, Any] = field(default_factory=dict)
+    tracker: dict[str, Any] | None = None
+    link: dict[str, Any] = field(default_factory=dict)
+    case: dict[str, Any] = field(default_factory=dict)
+    mine: bool = False  # this console's key holds control
+
+
+class SiteLink(Protocol):
+    """One hospital. Calls never block; `order` awaits the site's own reply."""
+
+    name: str
+    on_change: Callable[[], None] | None
+
+    def snapshot(self) -> SiteSnapshot: ...
+
+    def send(self, intent: Intent) -> None:
+        """Put one command on the stream (100 Hz while control is held)."""
+
+    def stop(self, who: str) -> None:
+        """Stop on every path, repeated until echoed; needs no authority."""
+
+    async def order(self, op: str, **params: Any) -> dict[str, Any]:
+        """Ask the site for something; {"ok": bool, "reason": str, ...}."""
+
+    def robot(self) -> dict[str, Any]:
+        """Kinematic description for the 3-D view: {"joints": [...], "links": [...]} (`robot_picture`)."""
+
+    async def close(self) -> None: ...

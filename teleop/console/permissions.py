@@ -1,0 +1,54 @@
+"""Least privilege as one table: which role may call what. A call that is not listed is refused for everybody."""
+
+from teleop.console.contracts import Principal, Role
+
+S, E, V = Role.SURGEON, Role.EXPERT, Role.VIEWER
+EVERYBODY = frozenset({S, E, V})
+CONSULT = frozenset({S, E})
+SURGEON = frozenset({S})
+
+ALLOWED: dict[str, frozenset[Role]] = {
+    # looking
+    "cases.list": EVERYBODY,
+    "cases.open": CONSULT,
+    "cases.sources": CONSULT,
+    "cases.show": EVERYBODY,
+    # planning
+    "plan.auto": SURGEON,
+    "plan.edit": SURGEON,
+    "plan.preview": CONSULT,
+    "plan.undo": SURGEON,
+    "plan.redo": SURGEON,
+    "plan.add": SURGEON,
+    "plan.remove": SURGEON,
+    "plan.choose": SURGEON,
+    "plan.approve": SURGEON,
+    "plan.void": SURGEON,
+    "plan.import": SURGEON,
+    "plan.export": EVERYBODY,
+    "plan.transfer": SURGEON,
+    # sites and motion
+    "site.order": SURGEON,
+    "site.stop": EVERYBODY,
+    "hand": SURGEON,
+    "hand.seat": SURGEON,
+    "site.robot": EVERYBODY,
+    "site.path": EVERYBODY,
+    # consult
+    "room.chat": CONSULT,
+    "room.pointer": CONSULT,
+    "room.draw": CONSULT,
+    "room.erase": CONSULT,
+    "room.hand": CONSULT,
+    "room.propose": CONSULT,
+    "room.decide": SURGEON,
+    "room.present": SURGEON,
+    "room.look": CONSULT,
+    # alarms
+    "alarm.silence": EVERYBODY,
+}
+
+
+def may(principal: Principal, call: str) -> bool:
+    """Whether this person may make this call."""
+    return principal.role in ALLOWED.get(call, frozenset())
