@@ -1,5 +1,6 @@
 # mypy: disable-error-code="no-untyped-def"
-"""Numba kernels of a serial chain: forward kinematics, Jacobian, damped IK. Only arrays in and out, no Python objects.
+"""Numba kernels of a serial chain: forward kinematics, Jacobian, damped IK. Only arrays in and out, no Python
+objects.
 
 A chain of n joints is four arrays: `pre` (n,4,4) the fixed transform before each joint, `axis` (n,3) the unit joint
 axis in the frame behind `pre`, `prismatic` (n,) 0 or 1, `tool` (4,4) from the last joint's frame to the tip.
@@ -97,7 +98,8 @@ def quat_of(m, out):
 
 @njit(cache=True)
 def rotation_error(current, target, out):
-    """Rotation vector in the base frame that takes the rotation of 4x4 `current` to that of `target`, into out[0:3]."""
+    """Rotation vector in the base frame that takes the rotation of 4x4 `current` to that of `target`, into
+    out[0:3]."""
     r = np.empty((4, 4))
     for a in range(3):
         for b in range(3):
@@ -145,7 +147,8 @@ def solve_lm(pre, axis, prismatic, tool, target, q0, lower, upper, roll_free, it
     """Levenberg-Marquardt IK from one seed. Returns (q, position error m, rotation error rad, iterations used).
 
     Joints at a limit whose step points outwards are taken out of the step (active set), and the step is solved again.
-    roll_free: the rotation about the tip's own z is not asked for (a guide's axis is a line with 5 degrees of freedom).
+    roll_free: the rotation about the tip's own z is not asked for (a guide's axis is a line with 5 degrees of
+        freedom).
     """
     n = q0.shape[0]
     q = np.minimum(np.maximum(q0, lower), upper)
@@ -257,8 +260,8 @@ def manipulability(jac, radius):
 
 @njit(cache=True)
 def follow(pre, axis, prismatic, tool, q, target, damping, fr, jac, out):
-    """One damped Newton step of q towards 4x4 `target`, into out (n,): the servo loop's inverse kinematics. Returns the
-    length of the task step it tried (m + rad), so that the caller can see a divergence."""
+    """One damped Newton step of q towards 4x4 `target`, into out (n,): the servo loop's inverse kinematics. Returns
+    the length of the task step it tried (m + rad), so that the caller can see a divergence."""
     n = q.shape[0]
     frames(pre, axis, prismatic, tool, q, fr)
     jacobian(axis, prismatic, fr, jac)
@@ -301,3 +304,107 @@ def path_steps(pre, axis, prismatic, tool, rows, radius, lengths, turns):
         lengths[i] = np.sqrt(d) + radius * turn
         turns[i] = turn
         a[:] = b
+
+
+@njit(cache=True)
+def monitor(pre, axis, prismatic, tool, q, dq, q_ref, radius, anchor, fr, jac, pose, pose_ref):
+    """Everything the drive watches in one call: pose of measured and reference joints (7,) each; returns (worst tool
+    point's measured speed m/s, its distance between the two poses m, its distance from the pose `anchor` m)."""
+    n = q.shape[0]
+    frames(pre, axis, prismatic, tool, q_ref, fr)
+    pose_of(fr[n], pose_ref)
+    frames(pre, axis, prismatic, tool, q, fr)
+    jacobian(axis, prismatic, fr, jac)
+    pose_of(fr[n], pose)
+    return speed_of(jac, dq, radius), tool_distance(pose, pose_ref, radius), tool_distance(pose, anchor, radius)
+
+
+@njit(cache=True)
+def tool_distance(a, b, radius):
+    """|dp| + r |dphi| (m) between two poses (7,)."""
+    d = np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
+    # vector part of conj(a) * b; twice its arcsine is the angle
+    x = a[6] * b[3] - a[3] * b[6] - a[4] * b[5] + a[5] * b[4]
+    y = a[6] * b[4] - a[4] * b[6] - a[5] * b[3] + a[3] * b[5]
+    z = a[6] * b[5] - a[5] * b[6] - a[3] * b[4] + a[4] * b[3]
+    w = a[6] * b[6] + a[3] * b[3] + a[4] * b[4] + a[5] * b[5]
+    return d + radius * 2.0 * np.arctan2(np.sqrt(x * x + y * y + z * z), abs(w))
+
+
+@njit(cache=True)
+def pose_difference(a, b, radius, out):
+    """What takes pose a (7,) to pose b, base frame, as (dp, r * rotation vector) metres, into out (6,)."""
+    for k in range(3):
+        out[k] = b[k] - a[k]
+    # b * conj(a)
+    x = -b[6] * a[3] + b[3] * a[6] - b[4] * a[5] + b[5] * a[4]
+    y = -b[6] * a[4] + b[4] * a[6] - b[5] * a[3] + b[3] * a[5]
+    z = -b[6] * a[5] + b[5] * a[6] - b[3] * a[4] + b[4] * a[3]
+    w = b[6] * a[6] + b[3] * a[3] + b[4] * a[4] + b[5] * a[5]
+    if w < 0.0:
+        x, y, z, w = -x, -y, -z, -w
+    s = np.sqrt(x * x + y * y + z * z)
+    k2 = 2.0 if s < 1e-12 else 2.0 * np.arctan2(s, w) / s
+    out[3], out[4], out[5] = x * k2 * radius, y * k2 * radius, z * k2 * radius
+
+
+@njit(cache=True)
+def move_pose(pose, step, radius, out, matrix):
+    """pose (7,) moved by step (6,) as of `pose_difference`, into out (7,) and as 4x4 into matrix."""
+    for k in range(3):
+        out[k] = pose[k] + step[k]
+    rx, ry, rz = step[3] / radius, step[4] / radius, step[5] / radius
+    ang = np.sqrt(rx * rx + ry * ry + rz * rz)
+    k2 = 0.5 if ang < 1e-9 else np.sin(0.5 * ang) / ang
+    ax, ay, az, aw = rx * k2, ry * k2, rz * k2, np.cos(0.5 * ang)
+    bx, by, bz, bw = pose[3], pose[4], pose[5], pose[6]
+    x = aw * bx + ax * bw + ay * bz - az * by
+    y = aw * by - ax * bz + ay * bw + az * bx
+    z = aw * bz + ax * by - ay * bx + az * bw
+    w = aw * bw - ax * bx - ay * by - az * bz
+    s = 1.0 / np.sqrt(x * x + y * y + z * z + w * w)
+    x, y, z, w = x * s, y * s, z * s, w * s
+    out[3], out[4], out[5], out[6] = x, y, z, w
+    matrix[0, 0], matrix[0, 1], matrix[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)
+    matrix[1, 0], matrix[1, 1], matrix[1, 2] = 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)
+    matrix[2, 0], matrix[2, 1], matrix[2, 2] = 2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)
+    for k in range(3):
+        matrix[k, 3] = out[k]
+    matrix[3, 0], matrix[3, 1], matrix[3, 2], matrix[3, 3] = 0.0, 0.0, 0.0, 1.0
+
+
+@njit(cache=True)
+def reflect(u, x, out):
+    """out = H x with the Householder reflection H that swaps unit vector u and e1 (H is its own inverse)."""
+    n = u.shape[0]
+    s = 0.0
+    dotp = 0.0
+    for i in range(n):
+        w = u[i] - (1.0 if i == 0 else 0.0)
+        s += w * w
+        dotp += w * x[i]
+    k = 0.0 if s < 1e-24 else 2.0 * dotp / s
+    for i in range(n):
+        out[i] = x[i] - k * (u[i] - (1.0 if i == 0 else 0.0))
+
+
+@njit(cache=True)
+def path_at(s_rows, q_rows, slopes, s, q_out, dq_ds):
+    """Cubic Hermite interpolation of a sampled joint path at arc length s: q into q_out, dq/ds into dq_ds. Returns
+    the interval."""
+    n = s_rows.shape[0]
+    lo, hi = 0, n - 1
+    while hi - lo > 1:
+        mid = (lo + hi) // 2
+        if s_rows[mid] <= s:
+            lo = mid
+        else:
+            hi = mid
+    h = s_rows[lo + 1] - s_rows[lo]
+    t = min(max((s - s_rows[lo]) / h, 0.0), 1.0)
+    t2, t3 = t * t, t * t * t
+    for k in range(q_rows.shape[1]):
+        a, b, ma, mb = q_rows[lo, k], q_rows[lo + 1, k], slopes[lo, k] * h, slopes[lo + 1, k] * h
+        q_out[k] = (2 * t3 - 3 * t2 + 1) * a + (t3 - 2 * t2 + t) * ma + (3 * t2 - 2 * t3) * b + (t3 - t2) * mb
+        dq_ds[k] = ((6 * t2 - 6 * t) * (a - b) + (3 * t2 - 4 * t + 1) * ma + (3 * t2 - 2 * t) * mb) / h
+    return lo

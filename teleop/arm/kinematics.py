@@ -70,6 +70,39 @@ class Kinematics:
         speed = kernels.measure(*self._chain, q, dq, self.radius, self._frames, self._jac, self._pose)
         return tuple(self._pose.tolist()), float(speed)
 
+    def fk_fast(self, q: Array) -> Array:
+        """base_T_tip (7,) without checks, for the loop."""
+        kernels.frames(*self._chain, q, self._frames)
+        kernels.pose_of(self._frames[self.n], self._pose)
+        return self._pose.copy()
+
+    def jacobian_fast(self, q: Array) -> Array:
+        """(6,n) Jacobian without checks, for the loop."""
+        kernels.frames(*self._chain, q, self._frames)
+        kernels.jacobian(self.model.axis, self.model.prismatic, self._frames, self._jac)
+        return self._jac.copy()
+
+    def monitor(self, q: Array, dq: Array, q_ref: Array, anchor: Array) -> tuple[Array, float, float, float]:
+        """What the drive watches: (measured pose (7,), worst tool point's speed m/s, its distance from the pose of
+        `q_ref` m, its distance from the pose `anchor` (7,) m)."""
+        pose, pose_ref = np.empty(7), self._pose
+        speed, err, moved = kernels.monitor(
+            *self._chain, q, dq, q_ref, self.radius, anchor, self._frames, self._jac, pose, pose_ref
+        )
+        return pose, float(speed), float(err), float(moved)
+
+    def pose_difference(self, a: Array, b: Array) -> Array:
+        """(6,) metres: what takes pose a to pose b, rotation vector times the tool radius."""
+        out = np.empty(6)
+        kernels.pose_difference(a, b, self.radius, out)
+        return out
+
+    def move_pose(self, pose: Array, move: Array) -> tuple[Array, Array]:
+        """Pose (7,) moved by (6,) as of `pose_difference`: (pose (7,), the same as 4x4)."""
+        out, matrix = np.empty(7), np.empty((4, 4))
+        kernels.move_pose(pose, move, self.radius, out, matrix)
+        return out, matrix
+
     def link_frames(self, q: Sequence[float] | Array) -> Array:
         """(n+1,4,4): base_T_link behind each joint, and base_T_tip last."""
         out = np.empty((self.n + 1, 4, 4))
@@ -177,4 +210,12 @@ def warm(model: ArmModel) -> Kinematics:
     for roll_free in (False, True):
         k.solve(pose, model.home, roll_free=roll_free, restarts=0)
     k.path_steps(np.array([model.home, model.home + 1e-3]))
+    k.fk_fast(model.home)
+    k.jacobian_fast(model.home)
+    here = np.array(pose)
+    k.monitor(model.home, np.zeros(model.n), model.home, here)
+    k.move_pose(here, k.pose_difference(here, here))
+    kernels.reflect(np.eye(6)[0], np.zeros(6), np.empty(6))
+    rows = np.array([model.home, model.home + 1e-3])
+    kernels.path_at(np.array([0.0, 1e-3]), rows, np.zeros_like(rows), 0.0, np.empty(model.n), np.empty(model.n))
     return k
