@@ -23,6 +23,9 @@ MOTION_TIMEOUT_S = 120.0
 #: Corrections at one place before the script calls the line unreachable (the field's robots do at most three).
 MAX_CORRECTIONS = 5
 
+#: Chunks of an image on their way at once: fills a line of 100 ms at 15 Mbit/s, and stays far below control's share.
+FETCH_AHEAD = 4
+
 Report = Callable[..., None]
 
 
@@ -40,7 +43,7 @@ class Treatment:
 
 def fetch_images(treatment: Treatment, report: Report) -> Waiting[dict[str, Path]]:
     """Fetch the site's series in chunks (resumable), check their hashes, return name -> file."""
-    from teleop.case.case_file import MAX_CHUNK, sha256_of
+    from teleop.case.case_file import sha256_of
 
     session = treatment.session
     described = yield from session.ask("case.describe")
@@ -49,18 +52,32 @@ def fetch_images(treatment: Treatment, report: Report) -> Waiting[dict[str, Path
         path = treatment.folder / series["file"]
         path.parent.mkdir(parents=True, exist_ok=True)
         if not (path.exists() and sha256_of(path) == series["sha256"]):
-            have = path.stat().st_size if path.exists() else 0
-            with path.open("ab") as out:
-                while have < series["bytes"]:
-                    part = yield from session.ask("case.series", name=name, offset=have, length=min(MAX_CHUNK, 65536))
-                    out.write(part["data"])
-                    have += len(part["data"])
+            yield from _fetch(session, name, path, series["bytes"])
             if sha256_of(path) != series["sha256"]:
                 path.unlink()
                 raise OrderRefused("case.series", {"reason": f"{name}: the SHA-256 of what arrived is wrong; fetch it again"})
         files[name] = path
     report("images", session.name, case_id=described["case_id"], bytes=sum(p.stat().st_size for p in files.values()))
     return files
+
+
+def _fetch(session: ConsoleSession, name: str, path: Path, size: int) -> Waiting[None]:
+    """Append what is missing of one file, FETCH_AHEAD chunks on the way at a time; resumes where an earlier try ended."""
+    from teleop.case.case_file import MAX_CHUNK
+
+    have = path.stat().st_size if path.exists() else 0
+    asked, waiting = have, []
+    with path.open("ab") as out:
+        while have < size:
+            while asked < size and len(waiting) < FETCH_AHEAD:
+                waiting.append(session.send("case.series", 30.0, name=name, offset=asked, length=MAX_CHUNK))
+                asked += MAX_CHUNK
+            first = waiting.pop(0)
+            part = yield from until(lambda p=first: p.reply, 31.0, f"{session.name} sends {name}")  # type: ignore[misc]
+            if not part["ok"]:
+                raise OrderRefused("case.series", part)
+            out.write(part["data"])
+            have += len(part["data"])
 
 
 def prepare(treatment: Treatment, signer: Any, report: Report) -> Waiting[None]:

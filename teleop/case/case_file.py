@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Largest piece of a series in one order (B): a frame on the orders channel stays far below control's priority.
-MAX_CHUNK = 256 * 1024
+MAX_CHUNK = 192 * 1024
 
 
 class CaseFileError(ValueError):

@@ -28,7 +28,7 @@ class Link(Protocol):
 
     def poll(self, now_ns: int) -> list[Any]: ...
     def send_command(self, data: bytes) -> Any: ...
-    def order(self, order: dict[str, Any]) -> int: ...
+    def order(self, order: dict[str, Any], timeout_s: float = ...) -> int: ...
     def stop(self) -> int: ...
 
 
@@ -86,16 +86,16 @@ class ConsoleSession:
             if command is not None:
                 self.link.send_command(encode_command(command))
 
-    def send(self, op: str, **fields: Any) -> Pending:
-        """Give an order; look at the result's `reply` later."""
+    def send(self, op: str, timeout_s: float = 10.0, **fields: Any) -> Pending:
+        """Give an order; look at the result's `reply` later (one that says `lost` after `timeout_s`)."""
         pending = Pending(op)
-        self._pending[self.link.order({"op": op, **fields})] = pending
+        self._pending[self.link.order({"op": op, **fields}, timeout_s)] = pending
         return pending
 
     def ask(self, op: str, timeout_s: float = 30.0, **fields: Any) -> Waiting[dict[str, Any]]:
         """Script form of `send`: waits for the answer, raises OrderRefused when it is no."""
-        pending = self.send(op, **fields)
-        reply: dict[str, Any] = yield from until(lambda: pending.reply, timeout_s, f"{self.name} answers {op}")
+        pending = self.send(op, timeout_s, **fields)
+        reply: dict[str, Any] = yield from until(lambda: pending.reply, timeout_s + 1.0, f"{self.name} answers {op}")
         if not reply.get("ok"):
             raise OrderRefused(op, reply)
         return reply

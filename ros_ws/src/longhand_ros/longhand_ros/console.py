@@ -1,0 +1,145 @@
+"""The `console` node: the surgeon's side of a demo. Holds a session with every site and runs the scripted surgeon.
+
+    console --list LIST.json --events EVENTS.jsonl
+
+LIST.json names the sites (endpoint, folder, screws) and the console's keys; every step is appended to EVENTS.jsonl with
+the monotonic clock and published on `/console/events`, so that anybody can watch.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from longhand_msgs.msg import CaseEvent
+from rclpy.utilities import remove_ros_args
+
+from longhand_ros import qos
+from sim.surgeon import Treatment, operate
+from teleop.case.console_session import ConsoleSession
+from teleop.case.script import Script
+from teleop.link.console import ConsoleLink
+from teleop.link.endpoint import direct_endpoint, relay_endpoint
+from teleop.link.keys import load_roles, load_secret
+from teleop.wire import VERSIONS
+
+#: Sessions are pumped at least this often (ms); commands go out at 100 Hz.
+PUMP_MS = 2.0
+#: How often link statistics are written down (ns).
+STATS_NS = 1_000_000_000
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(k): _jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(v) for v in value]
+    return value
+
+
+class Reporter:
+    """Writes each step as one JSON line, at once, and mirrors it on ROS."""
+
+    def __init__(self, path: Path, publisher: Any) -> None:
+        self._file = path.open("a", buffering=1)
+        self._publisher = publisher
+
+    def __call__(self, event: str, site: str, **detail: Any) -> None:
+        detail = _jsonable(detail)
+        self._file.write(json.dumps({"t": time.monotonic_ns(), "event": event, "site": site, **detail}) + "\n")
+        self._publisher.publish(CaseEvent(
+            schema_version=CaseEvent.SCHEMA_VERSION, stamp_mono=time.monotonic_ns(), who="console", where=site,
+            step=event, detail=json.dumps(detail),
+        ))
+
+
+def sessions_of(plan: dict[str, Any]) -> list[ConsoleSession]:
+    """One started session per site of the list."""
+    keys = load_secret(Path(plan["keys_dir"]) / plan["console"])
+    roles = load_roles(Path(plan["keys_dir"]))
+    out = []
+    for site in plan["sites"]:
+        pinned = roles.site_key(site["name"])
+        if site.get("relay_base"):
+            endpoint = relay_endpoint(site["name"], pinned, site["relay_base"], site["host"])
+        else:
+            endpoint = direct_endpoint(site["name"], pinned, site["base"], site["host"])
+        link = ConsoleLink(endpoint, keys, versions=VERSIONS).start()
+        out.append(ConsoleSession(site["name"], link, keys.curve_public))
+    return out
+
+
+def _percentiles(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    if not ordered:
+        return {"p50": float("nan"), "p99": float("nan")}
+    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv if argv is None else argv
+    parser = argparse.ArgumentParser(prog="console", description=__doc__.splitlines()[0])
+    parser.add_argument("--list", type=Path, required=True, help="JSON file: sites, keys, screws")
+    parser.add_argument("--events", type=Path, required=True, help="JSON lines to append to")
+    args = parser.parse_args(remove_ros_args(argv)[1:])
+    plan = json.loads(args.list.read_text())
+    stop = False
+
+    def end(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    rclpy.init(args=argv, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    node = rclpy.create_node("console", namespace="/console")
+    report = Reporter(args.events, node.create_publisher(CaseEvent, "events", qos.EVENTS))
+    sessions = sessions_of(plan)
+    folder = Path(plan["folder"])
+    treatments = [
+        Treatment(session, folder / session.name, int(plan["screws_per_site"]), bool(plan["correction"]))
+        for session in sessions
+    ]
+    signer = load_secret(Path(plan["keys_dir"]) / plan["console"])
+    script = Script(operate(treatments, signer, report))
+    rtts: dict[str, list[float]] = {s.name: [] for s in sessions}
+    next_stats = 0
+    try:
+        while not stop and not script.done:
+            now = time.monotonic_ns()
+            for session in sessions:
+                session.pump(now)
+            script.resume(now)
+            if now >= next_stats:
+                next_stats = now + STATS_NS
+                for session in sessions:
+                    rtts[session.name] += [
+                        p["rtt_ms_p50"] for p in session.link.stats()["paths"] if p.get("alive") and p.get("rtt_ms_p50")
+                    ]
+            sessions[0].link.wait(PUMP_MS)
+        for session in sessions:
+            report(
+                "link", session.name, rtt_ms=_percentiles(rtts[session.name]),
+                loop_age_ms=_percentiles(list(session.loop_ages_ms)), stats=session.link.stats(),
+            )
+        if script.error is not None:
+            report("failed", "", why=f"{type(script.error).__name__}: {script.error}")
+            print(f"error: {script.error}", file=sys.stderr, flush=True)
+            return 1
+        report("done" if script.done else "interrupted", "")
+        return 0 if script.done else 130
+    finally:
+        for session in sessions:
+            session.link.close()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""`longhand demo`: three simulated hospitals, treated in turn by a scripted surgeon, judged by the physics' own truth."""

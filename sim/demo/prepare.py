@@ -1,0 +1,119 @@
+"""Lays out the folder of a demo: keys, one phantom patient and one configuration per hospital, the surgeon's list.
+
+    OUT/keys/        CURVE and Ed25519 keys of every site and of the console, roles.toml
+    OUT/<site>/      site.toml, case/ (images, labels, case.json), truth/ (the phantom's own geometry: judge only)
+    OUT/console/     list.json, the images as fetched over the link, the signed plans
+    OUT/logs/        one session log per site
+    RUN/<site>/      sockets (0700), kept out of OUT because a socket's path must be short
+"""
+
+import json
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from sim.phantom import generate
+from teleop.case.case_file import write_case
+from teleop.case.site_config import SiteConfig, save_site_config
+from teleop.link.keys import make_directory
+
+#: The historic list: one surgeon in Beijing, three robots in three cities, on 27 August 2019; more names for more sites.
+CITIES = (
+    "tianjin", "karamay", "zhangjiakou", "yantai", "jiaxing", "zhuhai", "shenzhen", "gaozhou", "sanya", "qingdao",
+    "chengdu", "lanzhou", "urumqi", "harbin", "kunming", "lhasa", "xian", "wuhan", "nanning", "guiyang",
+    "hohhot", "yinchuan", "xining", "nanchang", "fuzhou", "hefei", "taiyuan", "changsha", "jinan", "dalian",
+)
+#: Links of the demo's hospitals, in turn (names of `sim.network` profiles).
+PROFILES = ("metro-fibre", "5g", "4g")
+CONSOLE = "beijing"
+#: RMS of one touch of the tracked probe, as the planner is told (mm).
+TOUCH_FLE_MM = 0.3
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A laid-out demo. configs: one per hospital, in the surgeon's order."""
+
+    out: Path
+    run: Path
+    configs: tuple[SiteConfig, ...]
+    profiles: tuple[str, ...]
+    seed: int
+    screws_per_site: int
+    correction: bool
+
+    @property
+    def list_file(self) -> Path:
+        return self.out / "console" / "list.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.out / "console" / "events.jsonl"
+
+    def config_file(self, site: str) -> Path:
+        return self.out / site / "site.toml"
+
+    def log_of(self, site: str) -> Path | None:
+        """The newest session log of a site."""
+        logs = sorted((self.out / "logs").glob(f"*{site}*.mcap"), key=lambda p: p.stat().st_mtime)
+        return logs[-1] if logs else None
+
+
+def _write_patient(seed: int, folder: str, case_id: str) -> None:
+    """Make one phantom patient and its case folder (runs in a process of its own; phantoms take seconds)."""
+    from sim.phantom import load_landmarks, write
+
+    case, truth = Path(folder) / "case", Path(folder) / "truth"
+    phantom = generate(seed)
+    written = write(phantom, truth, dicom=False)
+    case.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name in ("ct", "labels"):
+        target = case / f"{name}.nii.gz"
+        target.write_bytes(Path(written[name]).read_bytes())
+        files[name] = target
+    names, points = load_landmarks(truth / "landmarks.json")
+    write_case(case, case_id, files, dict(zip(names, points, strict=True)), TOUCH_FLE_MM)
+
+
+def prepare(
+    out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str
+) -> Demo:
+    """Write everything a demo needs. Raises ValueError for a number of sites we have no names for."""
+    if not 1 <= sites <= len(CITIES):
+        raise ValueError(f"--sites {sites}: between 1 and {len(CITIES)} hospitals can be simulated")
+    out = out.resolve()
+    run = Path(tempfile.mkdtemp(prefix="longhand-"))
+    (out / "console").mkdir(parents=True, exist_ok=True)
+    (out / "logs").mkdir(exist_ok=True)
+    names = CITIES[:sites]
+    make_directory(out / "keys", names, [(CONSOLE, "surgeon")])
+    configs = []
+    for index, name in enumerate(names):
+        (run / name).mkdir(mode=0o700)
+        (out / name).mkdir(exist_ok=True)
+        config = SiteConfig(
+            site=name, index=index, domain=41 + index, run_dir=run / name, log_dir=out / "logs",
+            keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{index + 1:02d}",
+            driver=driver, seed=seed + index, demo_qualification=True, correction=correction, doctor="scripted",
+            relay_base=7400 + 100 * index + 50,
+        )
+        save_site_config(config, out / name / "site.toml")
+        configs.append(config)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
+        for job in jobs:
+            job.result()
+    profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))
+    demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction)
+    demo.events_file.write_text("")
+    demo.list_file.write_text(json.dumps({
+        "keys_dir": str(out / "keys"), "console": CONSOLE, "folder": str(out / "console"),
+        "screws_per_site": screws_per_site, "correction": correction,
+        "sites": [
+            {"name": c.site, "host": c.host, "base": c.base_port, "relay_base": c.relay_base} for c in configs
+        ],
+    }, indent=1))
+    return demo
