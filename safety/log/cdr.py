@@ -194,7 +194,7 @@ class _Source:
 
     def build(self, head: str, name: str) -> Any:
         source = head + "\n" + "\n".join("    " + line for line in self.lines)
-        exec(compile(source, f"<cdr {name}>", "exec"), self.names)  # noqa: S102 (text is generated above, from .msg files)
+        exec(compile(source, f"<cdr {name}>", "exec"), self.names)  # generated above from .msg texts
         return self.names["function"]
 
 

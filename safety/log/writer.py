@@ -11,6 +11,7 @@ at opening)`: readable in any tool, never running backward, untouched by clock s
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,5 @@ class SessionLog:
         self._crc = zlib.crc32(data, self._crc)
         self._offset += len(data)
         self._waiting += data
-        try:
+        with suppress(LogFull):  # the bytes wait; checkpoint(), flush() and close() are where the caller hears of it
             self.flush()
-        except LogFull:
-            pass  # the bytes wait; checkpoint(), flush() and close() are where the caller hears of it

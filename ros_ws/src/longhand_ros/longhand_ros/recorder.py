@@ -1,0 +1,371 @@
+"""The `recorder` node: everything a site decided, was told and measured, into one signed session log.
+
+A process of its own. One polled loop takes the governor's steps from `governor.sock` and raw CDR from the topics below and
+puts them into a bounded ring; a thread of `safety.log.recording` writes. Nothing here can make the governor or the arm
+wait: a governor that cannot send sheds, a full ring drops, and both show as GAP records and as an alarm.
+
+Publishes `heartbeat` (ring level, disk policy, newest checkpoint), `log/checkpoint` (the newest checkpoint on disk, for
+the gateway to carry to the other site) and `log/alarms`. Takes in `log/peer_checkpoint` (what the other site carried here).
+"""
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import platform
+import select
+import signal
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from longhand_msgs.msg import Alarm, Heartbeat, LogCheckpoint, LogPeerCheckpoint
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+
+from longhand_ros import qos
+from safety.log.cdr import CdrError, TypeStore
+from safety.log.disk import FULL, LOW, NO_GRANT, require_space
+from safety.log.recording import Recording
+from safety.log.session import SessionInfo
+from safety.log.writer import SessionLog
+from teleop.case.site_config import SiteConfig, load_site_config
+from teleop.link.keys import load_secret
+from teleop.site.governor_client import GovernorClient, GovernorGoneError, GovernorProtocolError
+
+PERIOD_S = 0.01
+HEARTBEAT_NS = 50_000_000
+GRAPH_NS = 250_000_000
+RECONNECT_NS = 500_000_000
+#: Topics of /<site>/<arm>/ that are recorded, beside what the governor sends by its socket. CRTK inputs are there so that
+#: a local client's commands show as they came; CRTK outputs repeat arm_state and are recorded on request only.
+TOPICS = frozenset({
+    "arm_state", "arm_state_block", "governor/status", "governor/alarms", "lease", "link/stats", "tracker",
+    "case/events", "heartbeat", "operating_state", "state_command", "hold", "servo_cp", "servo_jp", "servo_jv", "servo_cv",
+    "move_cp", "move_jp", "interpolate_cp", "plan", "registration", "clock", "video/frames", "ui/actions", "ui/notes",
+})  # fmt: skip
+CRTK_OUTPUTS = frozenset({
+    "measured_js", "measured_cp", "measured_cv", "measured_cf", "setpoint_js", "setpoint_cp", "goal_js", "goal_cp",
+})  # fmt: skip
+GOVERNOR_TOPIC, GOVERNOR_TYPE = "governor/event", "longhand_msgs/msg/GovernorEvent"
+
+
+def header_details(config: SiteConfig, config_text: str) -> dict[str, Any]:
+    """Facts of the session header that this machine knows by itself; the case adds its own as events."""
+    versions: dict[str, str] = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in ("longhand", "mcap", "msgpack", "cryptography", "pyzmq", "rclpy", "numpy", "pybullet"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "absent"
+    details: dict[str, Any] = {
+        "versions": versions,
+        "git": _git_commit(),
+        "config": config.model_dump(mode="json"),
+        "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
+        "simulated": config.driver != "crtk",
+        "invited_institution": config.site,
+    }
+    roles = config.keys_dir / "roles.toml"
+    if roles.is_file():
+        from teleop.link.keys import load_roles
+
+        table = load_roles(roles)
+        details["roles_sha256"] = hashlib.sha256(roles.read_bytes()).hexdigest()
+        details["site_keys"] = {p.name: p.ed25519 for p in table.principals.values()}
+        details["grants"] = [[g.who, g.role, g.site, g.arm] for g in table.grants]
+    return details
+
+
+def _git_commit() -> str:
+    """Commit of the checkout this code runs from, "" outside one (read, not asked of git)."""
+    for folder in Path(__file__).resolve().parents:
+        head = folder / ".git" / "HEAD"
+        if head.is_file():
+            text = head.read_text().strip()
+            ref = folder / ".git" / text.removeprefix("ref: ")
+            return text if not text.startswith("ref: ") else ref.read_text().strip() if ref.is_file() else ""
+    return ""
+
+
+def log_path(log_dir: Path, session: bytes, site: str) -> Path:
+    """<session>-<site>.mcap, with -2, -3 ... after a restart in the same session: logs are never overwritten."""
+    base = f"{session.hex()}-{site}"
+    path, number = log_dir / f"{base}.mcap", 1
+    while path.exists():
+        number += 1
+        path = log_dir / f"{base}-{number}.mcap"
+    return path
+
+
+class RecorderNode(Node):
+    """See the module."""
+
+    def __init__(self, config: SiteConfig, log: SessionLog, wait_s: float, crtk: bool) -> None:
+        super().__init__("recorder", namespace=f"/{config.site}/{config.arm}", enable_rosout=False)
+        self.config = config
+        self.prefix = f"/{config.site}/{config.arm}/"
+        self.wanted = TOPICS | CRTK_OUTPUTS if crtk else TOPICS
+        self.recording = Recording(log, time.monotonic_ns).start()
+        self.types = TypeStore((Path(sys.prefix) / "share", *_ament_shares()))
+        log.types = self.types
+        self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
+        self.checkpoints = self.create_publisher(LogCheckpoint, "log/checkpoint", qos.LATCHED)
+        self.alarms = self.create_publisher(Alarm, "log/alarms", qos.EVENTS)
+        self.peers = self.create_subscription(LogPeerCheckpoint, "log/peer_checkpoint", lambda _: None, qos.ORDER)
+        self.subscriptions_: dict[str, tuple[Any, Any, str]] = {}
+        self.refused: set[str] = set()
+        self.governor: GovernorClient | None = None
+        self.governor_wait_until = time.monotonic() + wait_s
+        self.last_n: int | None = None
+        self.shown = b""
+        self.raised: set[str] = set()
+        self.next_heartbeat = self.next_graph = self.next_connect = 0
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        now = time.monotonic_ns()
+        if now >= self.next_graph:
+            self.next_graph = now + GRAPH_NS
+            self._find_topics()
+        self._wait()
+        self._take_governor()
+        self._take_topics()
+        now = time.monotonic_ns()
+        if now >= self.next_heartbeat:
+            self.next_heartbeat = now + HEARTBEAT_NS
+            self._beat(now)
+
+    def _wait(self) -> None:
+        if self.governor is None:
+            time.sleep(PERIOD_S)
+        else:
+            select.select([self.governor], [], [], PERIOD_S)
+
+    def _take_governor(self) -> None:
+        now = time.monotonic_ns()
+        if self.governor is None:
+            if now < self.next_connect:
+                return
+            self.next_connect = now + RECONNECT_NS
+            try:
+                self.governor = GovernorClient.connect(self.config.governor_socket, "recorder")
+                self.governor.send({"t": "hb", "note": ""})
+                self._lower("recorder.governor", now)
+            except (GovernorGoneError, PermissionError) as error:
+                if time.monotonic() > self.governor_wait_until:
+                    self._raise("recorder.governor", "HIGH", str(error), "restart the site's governor", now)
+            return
+        try:
+            messages = self.governor.poll()
+        except (GovernorGoneError, GovernorProtocolError) as error:
+            self.governor, self.last_n = None, None
+            self._raise("recorder.governor", "HIGH", str(error), "restart the site's governor", now)
+            return
+        now = time.monotonic_ns()
+        for message in messages:
+            if message["t"] == "ev":
+                self._event(message, now)
+
+    def _event(self, ev: dict[str, Any], now: int) -> None:
+        n, stamp = int(ev["n"]), int(ev["stamp"])
+        if self.last_n is not None and n != self.last_n + 1:
+            missing = max(0, n - self.last_n - 1)
+            self.recording.put("log/gap", "longhand_msgs/msg/LogGap", {
+                "schema_version": 1, "stamp_mono": now, "from_mono": now, "until_mono": stamp,
+                "stream": GOVERNOR_TOPIC, "dropped": missing, "cause": "source_gap",
+            }, now)  # fmt: skip
+            self._raise("recorder.gap", "MEDIUM", f"{missing} governor steps were not recorded",
+                        "the log of this session has a hole; check the machine's load", now)
+        self.last_n = n
+        fields = {
+            "schema_version": 1, "n": n, "stamp_mono": stamp, "kind": str(ev.get("kind", "")),
+            "state": str(ev.get("state", "")), "summary": str(ev.get("summary", "")),
+            "input": ev.get("input", b""), "outputs": ev.get("outputs", b""),
+        }  # fmt: skip
+        cost = len(fields["input"]) + len(fields["outputs"])
+        self.recording.put(GOVERNOR_TOPIC, GOVERNOR_TYPE, fields, now, publish_mono=stamp, cost=cost)
+
+    def _find_topics(self) -> None:
+        for topic, kinds in self.get_topic_names_and_types():
+            short = topic.removeprefix(self.prefix)
+            if short not in self.wanted or not topic.startswith(self.prefix) or topic in self.subscriptions_:
+                continue
+            offers = self.get_publishers_info_by_topic(topic)
+            if not offers or topic in self.refused:
+                continue
+            try:
+                kind = message_class(kinds[0])
+                self.types.bundle(kinds[0])
+            except (CdrError, ImportError, AttributeError, ValueError) as error:
+                self.refused.add(topic)
+                self.get_logger().warning(f"{topic} of type {kinds[0]} is not recorded: {error}")
+                continue
+            # Ask for no more than every present publisher offers: an incompatible wish would record nothing.
+            reliable = all(o.qos_profile.reliability == ReliabilityPolicy.RELIABLE for o in offers)
+            latched = all(o.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for o in offers)
+            profile = QoSProfile(
+                history=HistoryPolicy.KEEP_LAST, depth=1000,
+                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+            )  # fmt: skip
+            subscription = self.create_subscription(kind, topic, lambda _: None, profile, raw=True)
+            self.subscriptions_[topic] = (subscription, kind, kinds[0])
+
+    def _take_topics(self) -> None:
+        now = time.monotonic_ns()
+        for topic, (subscription, kind, name) in self.subscriptions_.items():
+            handle = subscription.handle
+            with handle:
+                for _ in range(200):  # one flooded topic must not starve the others
+                    got = handle.take_message(kind, True)
+                    if got is None:
+                        break
+                    self.recording.put(topic.removeprefix(self.prefix), name, bytes(got[0]), now)
+        handle = self.peers.handle
+        with handle:
+            while (got := handle.take_message(LogPeerCheckpoint, False)) is not None:
+                message = got[0]
+                self.recording.peer_checkpoint(
+                    message.site, note=message.note, digest=bytes(message.checkpoint_hash)
+                )
+
+    def _beat(self, now: int) -> None:
+        state = self.recording.state
+        note = json.dumps({
+            "ring": round(state.ring, 3), "dropped": state.dropped, "disk": state.disk.policy,
+            "disk_s": round(min(state.disk.seconds, 1e9)), "records": state.records, "bytes": state.file_bytes,
+            "checkpoint": state.checkpoint.hex(), "error": state.error,
+        })  # fmt: skip
+        self.heartbeats.publish(Heartbeat(schema_version=1, stamp_mono=now, process="recorder", pid=os.getpid(), note=note))
+        if self.governor is not None:
+            with contextlib.suppress(GovernorGoneError):  # _take_governor meets it too, and says so
+                self.governor.send({"t": "hb", "note": note})
+        if state.checkpoint != self.shown:
+            self.shown = state.checkpoint
+            self.checkpoints.publish(
+                LogCheckpoint(schema_version=1, stamp_mono=now, size=state.records, note=state.note)
+            )
+        self._watch(state, now)
+
+    def _watch(self, state: Any, now: int) -> None:
+        """Alarms of the recorder itself; the governor hears of the disk by the heartbeat and acts on it."""
+        if state.dropped:
+            self._raise("recorder.gap", "MEDIUM", f"{state.dropped} messages were dropped before the log",
+                        "the log of this session has a hole; check disk and load", now)
+        minutes = state.disk.seconds / 60
+        if state.disk.policy == FULL:
+            self._raise("recorder.disk_full", "HIGH", f"the log cannot be written: {state.error}",
+                        "free disk space now; the arm will hold within 60 s", now)
+        elif state.disk.policy in (LOW, NO_GRANT):
+            what = "no new grant of control" if state.disk.policy == NO_GRANT else "control goes on"
+            self._raise("recorder.disk_low", "LOW", f"disk space for {minutes:.0f} min of log: {what}",
+                        "free disk space", now)
+        else:
+            self._lower("recorder.disk_full", now)
+            self._lower("recorder.disk_low", now)
+        if not self.recording.alive:
+            self._raise("recorder.writer", "HIGH", f"the log writer died: {state.error}", "restart the recorder", now)
+
+    def _raise(self, name: str, priority: str, text: str, what_to_do: str, now: int) -> None:
+        if name not in self.raised:
+            self.raised.add(name)
+            self.get_logger().warning(text)
+            self._alarm(name, priority, "enter", text, what_to_do, now)
+
+    def _lower(self, name: str, now: int) -> None:
+        if name in self.raised:
+            self.raised.discard(name)
+            self._alarm(name, "LOW", "exit", "", "", now)
+
+    def _alarm(self, name: str, priority: str, phase: str, text: str, what_to_do: str, now: int) -> None:
+        alarm = {
+            "schema_version": 1, "stamp_mono": now, "id": name, "priority": priority, "phase": phase,
+            "latched": name == "recorder.gap", "text": text, "what_to_do": what_to_do, "who": "recorder",
+        }  # fmt: skip
+        self.alarms.publish(Alarm(**alarm))
+        self.recording.put("log/alarms", "longhand_msgs/msg/Alarm", alarm, now)
+
+    def finish(self, reason: str) -> bool:
+        """Take what is still queued, close the log. False when the writer did not manage."""
+        for _ in range(20):  # 0.2 s: the others end at the same time and their last words belong in the log
+            self._wait()
+            self._take_governor()
+            self._take_topics()
+        done = self.recording.close(reason)
+        if self.governor is not None:
+            self.governor.close()
+        return done
+
+
+def message_class(name: str) -> Any:
+    """`pkg/msg/Name` -> its Python class. Raises ImportError, AttributeError."""
+    package, _, short = name.split("/")
+    return getattr(importlib.import_module(f"{package}.msg"), short)
+
+
+def _ament_shares() -> tuple[Path, ...]:
+    return tuple(Path(p) / "share" for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p)
+
+
+def open_log(config: SiteConfig, config_file: Path, session: bytes, planned_s: float) -> SessionLog:
+    """Check space, create the log. Raises DiskError, KeyRefused, OSError."""
+    config.log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    stat = os.statvfs(config.log_dir)
+    require_space(stat.f_bavail * stat.f_frsize, planned_s, str(config.log_dir))
+    key = load_secret(config.keys_dir / config.site).signer()
+    info = SessionInfo(
+        session=session, site=config.site, arm=config.arm, case_id=config.case_id,
+        details=header_details(config, config_file.read_text()),
+    )  # fmt: skip
+    return SessionLog(
+        log_path(config.log_dir, session, config.site), key, info, mono=time.monotonic_ns(), utc=time.time_ns()
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv if argv is None else argv
+    parser = argparse.ArgumentParser(prog="recorder", description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, required=True, help="the site's TOML file")
+    parser.add_argument("--session", default="", help="32 hex digits, the same for every site (default: random)")
+    parser.add_argument("--planned-minutes", type=float, default=60.0, help="twice this must fit on the disk")
+    parser.add_argument("--wait-s", type=float, default=20.0, help="alarm when the governor is absent for longer")
+    parser.add_argument("--crtk", action="store_true", help="record measured_*, setpoint_*, goal_* too")
+    args = parser.parse_args(remove_ros_args(argv)[1:])
+    stop: list[str] = []
+    rclpy.init(args=argv, signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
+    signal.signal(signal.SIGINT, lambda *_: stop.append("SIGINT"))
+    signal.signal(signal.SIGTERM, lambda *_: stop.append("SIGTERM"))
+    try:
+        config = load_site_config(args.config)
+        session = bytes.fromhex(args.session) if args.session else os.urandom(16)
+        log = open_log(config, args.config, session, args.planned_minutes * 60)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        rclpy.shutdown()
+        return 1
+    node = RecorderNode(config, log, args.wait_s, args.crtk)
+    print(f"recording to {log.path}", flush=True)
+    reason = "error"
+    try:
+        while not stop:
+            node.turn()
+        reason = f"ended by {stop[0]}"
+    finally:
+        done = node.finish(reason)
+        node.destroy_node()
+        rclpy.shutdown()
+        state = node.recording.state
+        print(f"{'closed' if done else 'NOT closed'} {log.path}: {state.records} records, {state.dropped} dropped"
+              + (f"; {state.error}" if state.error else ""), flush=True)
+    return 0 if done else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
