@@ -223,16 +223,21 @@ def operate(treatments: list[Treatment], signer: Any, report: Report) -> Waiting
     for treatment in treatments:
         yield from prepare(treatment, signer, report)
     released_ns = 0
-    before = ""
+    before: ConsoleSession | None = None
     for treatment in treatments:
         session = treatment.session
         yield from take_control(treatment, report)
-        if before:
-            report("handover", session.name, frm=before, to=session.name, ms=(time.monotonic_ns() - released_ns) * 1e-6)
+        if before is not None:
+            let_go = not before.status.get("holder")
+            report(
+                "handover", session.name, frm=before.name, to=session.name, clean=let_go and session.holding,
+                ms=(time.monotonic_ns() - released_ns) * 1e-6,
+                why="" if let_go else f"{before.name} still says that {before.status.get('holder')} holds it",
+            )
         assert treatment.plan is not None
         for screw in treatment.plan.screw_ids:
             yield from treat_screw(treatment, screw, report)
         released_ns = time.monotonic_ns()
         yield from session.ask("release")
-        before = session.name
+        before = session
         report("released", session.name)

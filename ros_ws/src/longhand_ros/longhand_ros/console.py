@@ -127,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
             report(
                 "link", session.name, rtt_ms=_percentiles(rtts[session.name]),
                 loop_age_ms=_percentiles(list(session.loop_ages_ms)), stats=session.link.stats(),
+                counts=session.status.get("counts", {}),
             )
         if script.error is not None:
             report("failed", "", why=f"{type(script.error).__name__}: {script.error}")

@@ -1,0 +1,57 @@
+"""Which processes a demo consists of: per hospital the launch file's, an emulated WAN and a scripted doctor; one console."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sim.demo.prepare import Demo
+from teleop.case.site_config import SiteConfig
+from teleop.launch.document import At
+from teleop.launch.installed import here
+from teleop.launch.plan import Process, plan
+
+HERE = At(Path(__file__), 1)
+#: The very files that `longhand up` and `ros2 launch` read.
+LAUNCH = Path(__file__).resolve().parents[2] / "launch"
+#: The console's own ROS domain, away from every hospital's.
+CONSOLE_DOMAIN = 40
+
+
+def _python(name: str, module: str, *arguments: str, domain: int) -> Process:
+    env = {"ROS_DOMAIN_ID": str(domain)}
+    return Process(name, (sys.executable, "-m", module, *arguments), env, None, HERE)
+
+
+def relay_config(config: SiteConfig, profile: str, seed: int) -> dict[str, object]:
+    """What `sim.network.relay` reads: where it listens, where it forwards to, and the line it stands for."""
+    return {
+        "profile": profile,
+        "seed": seed,
+        "host": config.host,
+        "listen": config.relay_base,
+        "forward": config.base_port,
+        "control": str(config.run_dir / "relay.sock"),
+    }
+
+
+def processes(demo: Demo) -> list[Process]:
+    """Everything, in starting order; names are "<site>/<process>" and "console"."""
+    out = []
+    installed = here()
+    for config, profile in zip(demo.configs, demo.profiles, strict=True):
+        given = {"site": config.site, "domain": str(config.domain), "config": str(demo.config_file(config.site))}
+        for process in plan([LAUNCH / "hospital.launch.yaml"], given, installed).processes:
+            out.append(replace(process, name=f"{config.site}/{process.name}"))
+        relay_file = demo.out / config.site / "relay.json"
+        relay_file.write_text(json.dumps(relay_config(config, profile, config.seed), indent=1))
+        out.append(_python(f"{config.site}/relay", "sim.network.relay", "--config", str(relay_file), domain=config.domain))
+        out.append(_python(
+            f"{config.site}/doctor", "sim.doctor", "--run-dir", str(config.run_dir), "--who", f"dr.{config.site}",
+            domain=config.domain,
+        ))
+    out.append(_python(
+        "console", "longhand_ros.console", "--list", str(demo.list_file), "--events", str(demo.events_file),
+        domain=CONSOLE_DOMAIN,
+    ))
+    return out
