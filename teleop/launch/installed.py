@@ -1,11 +1,16 @@
 """Where ROS packages and their executables are: in an ament prefix (colcon, apt) or in this environment (pip)."""
 
 import os
+import shlex
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from teleop.launch.environment import child_environ
 from teleop.launch.plan import Installed
+
+COMMAND_TIMEOUT_S = 60.0
 
 
 def ament_prefixes() -> list[Path]:
@@ -37,6 +42,19 @@ def executable(package: str, name: str) -> str | None:
     return str(script) if name in scripts and os.access(script, os.X_OK) else None
 
 
+def command(line: str) -> str:
+    """What a program printed, without the last newline. Raises ValueError when it fails or prints on stderr only."""
+    try:
+        done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S,
+                              env=child_environ(os.environ, {}), check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(str(error)) from None
+    if done.returncode != 0:
+        raise ValueError(f"exit code {done.returncode}: {done.stderr.strip()}")
+    return done.stdout.rstrip("\n")
+
+
 def here() -> Installed:
     """This machine, this environment."""
-    return Installed(package_prefix=package_prefix, executable=executable, environ=dict(os.environ))
+    return Installed(package_prefix=package_prefix, executable=executable, environ=dict(os.environ),
+                     command=command)

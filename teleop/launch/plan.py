@@ -1,4 +1,4 @@
-"""From launch files and arguments to a list of processes. Pure: reads files, starts nothing.
+"""From launch files and arguments to a list of processes. Pure but for `$(command)`: reads files, starts nothing.
 
 Supported actions: arg, let, node, executable, include, group, set_env, unset_env, push_ros_namespace, each with `if`
 and `unless`; any other, and any unknown attribute, is refused by name with file and line. As in ROS 2 a group keeps
@@ -33,10 +33,9 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A declared launch argument, for --show-args."""
+    """A declared launch argument."""
 
     name: str
-    default: str | None
     description: str
     at: At
 
@@ -49,11 +48,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """Where packages and their executables are. `executable(package, name)` gives a path or None."""
+    """Where packages and their executables are: `executable(package, name)` gives a path or None; `command(line)` runs
+    a program and gives what it printed, or raises ValueError."""
 
     package_prefix: Callable[[str], str | None]
     executable: Callable[[str, str], str | None]
     environ: Mapping[str, str]
+    command: Callable[[str], str]
 
 
 @dataclass(slots=True)
@@ -139,12 +140,15 @@ def _action(reader: _Reader, action: Action, frame: _Frame, given: Mapping[str, 
 def _arg(reader: _Reader, body: Fields, frame: _Frame, given: Mapping[str, str], depth: int) -> None:
     body.reject_unknown("arg", frozenset({"name", "default", "description", "choice"}))
     name = _required(reader, body, frame, "arg", "name")
-    default = _text(reader, body.values["default"], frame, "default") if "default" in body.values else None
+    chosen = name in given or name in frame.variables
+    default = None
+    if "default" in body.values and not chosen:  # only then, since it may run a command
+        default = _text(reader, body.values["default"], frame, "default")
     description = ""
     if "description" in body.values:
         description = _text(reader, body.values["description"], frame, "description")
     if depth == 0 or name not in reader.arguments:
-        reader.arguments[name] = Argument(name, default, description, body.at)
+        reader.arguments[name] = Argument(name, description, body.at)
     if name in given:
         frame.variables[name] = given[name]
     elif name not in frame.variables:
@@ -310,7 +314,8 @@ def _text(reader: _Reader, element: Element, frame: _Frame, what: str) -> str:
             environ.pop(key, None)
         else:
             environ[key] = value
-    return expand(element.text, Scope(frame.variables, environ, reader.installed.package_prefix), element.at)
+    scope = Scope(frame.variables, environ, reader.installed.package_prefix, reader.installed.command)
+    return expand(element.text, scope, element.at)
 
 
 def _join(outer: str, inner: str) -> str:

@@ -1,7 +1,8 @@
-"""`$(...)` in launch files: var, env, find-pkg-share, find-pkg-prefix, dirname, not, and, or, equals, not-equals.
+"""`$(...)` in launch files (`SUPPORTED` lists which).
 
 As in ROS 2: arguments are separated by blanks, may be quoted with ' or ", may hold further substitutions, and `\\$`
-stands for a dollar sign. `$(eval)` and `$(command)` run code at reading time and are refused by name.
+stands for a dollar sign. `$(command '...')` runs a program while the file is read and stands for what it printed.
+`$(eval)` runs Python and is refused by name, like every other.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from teleop.launch.document import At
 
 TRUE, FALSE = frozenset({"true", "1"}), frozenset({"false", "0"})
-SUPPORTED = "var, env, find-pkg-share, find-pkg-prefix, dirname, not, and, or, equals, not-equals"
+SUPPORTED = "var, env, find-pkg-share, find-pkg-prefix, dirname, command, not, and, or, equals, not-equals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Scope:
     variables: Mapping[str, str]
     environ: Mapping[str, str]
     package_prefix: Callable[[str], str | None]
+    command: Callable[[str], str]  # output of a program; raises ValueError when it fails
 
 
 def as_bool(text: str, at: At, what: str) -> bool:
@@ -119,6 +121,12 @@ def _apply(name: str, args: list[str], scope: Scope, at: At) -> str:
         case "dirname":
             need(0, 0)
             return str(at.file.resolve().parent)
+        case "command":
+            need(1, 1)
+            try:
+                return scope.command(args[0])
+            except ValueError as error:
+                raise at.error(f"$(command '{args[0]}'): {error}") from None
         case "not":
             need(1, 1)
             return word(not as_bool(args[0], at, "$(not)"))

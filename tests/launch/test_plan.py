@@ -7,10 +7,12 @@ import pytest
 from teleop.launch.errors import LaunchFileError
 from teleop.launch.plan import Installed, plan
 
+commands: list[str] = []
 INSTALLED = Installed(
     package_prefix=lambda name: "/prefix" if name == "known" else None,
     executable=lambda package, name: f"/prefix/lib/{package}/{name}" if package == "known" else None,
     environ={"HOME": "/home/x"},
+    command=lambda line: commands.append(line) or f"<{line}>",
 )
 
 
@@ -95,6 +97,20 @@ launch:
 def test_two_processes_of_one_name_are_told_apart(tmp_path):
     first, second = plan_of(tmp_path, "launch:\n- executable: {cmd: sleep 1}\n- executable: {cmd: sleep 2}\n")
     assert (first.name, second.name) == ("sleep", "sleep-2")
+
+
+def test_a_command_in_a_default_runs_only_where_the_default_is_used(tmp_path):
+    text = """
+launch:
+- arg: {name: site, default: a}
+- arg: {name: config, default: "$(command 'make --site $(var site)')"}
+- executable: {cmd: echo $(var config)}
+"""
+    commands.clear()
+    (p,) = plan_of(tmp_path, text, config="own.toml")
+    assert (p.argv, commands) == (("echo", "own.toml"), [])
+    (p,) = plan_of(tmp_path, text, site="b")
+    assert (p.argv, commands) == (("echo", "<make", "--site", "b>"), ["make --site b"])
 
 
 @pytest.mark.parametrize(("text", "line", "says"), [
