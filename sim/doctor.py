@@ -16,6 +16,8 @@ from typing import Any
 
 import msgpack
 
+from teleop.case.site_config import load_site_config
+
 
 class ScriptedDoctor:
     """Pure part: which answers are due at `now_ns`. A question is answered `think_ns` after it was first seen."""
@@ -38,10 +40,13 @@ class ScriptedDoctor:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sim.doctor", description=__doc__.splitlines()[0])
-    parser.add_argument("--run-dir", type=Path, required=True)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--run-dir", type=Path, help="the site's folder of sockets")
+    where.add_argument("--config", type=Path, help="the site's TOML file, which names that folder")
     parser.add_argument("--who", default="dr.bedside")
     parser.add_argument("--think", type=float, default=0.3, help="seconds before each answer")
     args = parser.parse_args(argv)
+    run_dir = args.run_dir or load_site_config(args.config).run_dir
     stop = False
 
     def end(*_: object) -> None:
@@ -57,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
             desk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             desk.settimeout(0.05)
             try:
-                desk.connect(str(args.run_dir / "bedside.sock"))
+                desk.connect(str(run_dir / "bedside.sock"))
             except OSError:
                 desk.close()
                 desk = None
