@@ -1,0 +1,275 @@
+"""The emulated WAN as a process: relays real datagrams and TCP connections through `Channel`s, one loop, no thread.
+
+    python -m sim.network.relay --site-base 7400 --relay-base 7450 --profile beijing-tianjin --seed 1 --control relay.sock
+    python -m sim.network.relay --config relay.json
+
+A datagram is delayed, lost, reordered, duplicated, corrupted or dropped exactly as the model says. Of a TCP connection a relay can
+only delay and stall the bytes: the kernels at both ends have their own perfect loopback, so a "lost" segment is played as
+a wait of one retransmission time, with everything behind it waiting too. For real kernel TCP under loss see `sim.network.tun`.
+
+Control (Unix SOCK_SEQPACKET, one JSON object each way): {"op": "cut", "seconds": 2, "paths": [0, 1], "direction": "both"},
+{"op": "heal"}, {"op": "set", "profile": "5g", "paths": [0]}, {"op": "drop_tcp", "paths": [0]}, {"op": "stats"}.
+"""
+
+import argparse
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sim.network.channel import Channel
+from sim.network.profiles import PROFILES, Profile, channels, profile
+from sim.network.relay_tcp import TcpRoute
+from sim.network.relay_udp import UdpRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One listening port: kind "udp" or "tcp", the path it stands for, and where the site listens."""
+
+    kind: str
+    path: int
+    listen: tuple[str, int]
+    to: tuple[str, int]
+
+
+def site_routes(site_base: int, relay_base: int, host: str = "127.0.0.1") -> list[Route]:
+    """The routes in front of a site's block of ports. Path 0: relay_base +0 +1 +2; path 1: +4 +5 +3."""
+    table = [("tcp", 0, 0, 0), ("tcp", 0, 1, 1), ("udp", 0, 2, 2), ("udp", 1, 3, 3), ("tcp", 1, 4, 0), ("tcp", 1, 5, 1)]
+    return [Route(kind, path, (host, relay_base + a), (host, site_base + b)) for kind, path, a, b in table]
+
+
+class Relay:
+    """All routes of one emulated WAN. Raises OSError when a port is taken, ValueError for a bad route."""
+
+    def __init__(self, routes: list[Route], wan: Profile, seed: int, control: Path | None = None) -> None:
+        self.wan = wan
+        self._seed = seed
+        start = time.monotonic_ns()
+        self._channels = channels(wan, seed, start)
+        self._routes: list[UdpRoute | TcpRoute] = []
+        self._control: socket.socket | None = None
+        self._clients: list[socket.socket] = []
+        self._control_path = control
+        self._next_seed = seed + 500
+        try:
+            for r in routes:
+                if r.kind not in ("udp", "tcp"):
+                    raise ValueError(f"route kind {r.kind!r}: udp or tcp")
+                if not 0 <= r.path < len(wan.paths):
+                    raise ValueError(f"route on path {r.path}: profile {wan.name} has paths 0 to {len(wan.paths) - 1}")
+                if r.kind == "udp":
+                    self._routes.append(UdpRoute(r.path, r.listen, r.to, *self._channels[r.path]))
+                else:
+                    # Each direction of TCP has a channel of its own: its bytes must not disturb the datagrams' random numbers.
+                    self._next_seed += 1
+                    up, down = channels(wan, self._next_seed, start)[r.path]
+                    self._routes.append(TcpRoute(r.path, r.listen, r.to, up, down))
+            if control is not None:
+                control.unlink(missing_ok=True)
+                self._control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                self._control.setblocking(False)
+                self._control.bind(str(control))
+                os.chmod(control, 0o600)
+                self._control.listen(4)
+        except BaseException:
+            self.close()
+            raise
+
+    def turn(self, max_wait_s: float = 0.1) -> None:
+        """One turn of the loop: wait for bytes or for the next arrival, then move what is due."""
+        readers: dict[int, Callable[[], None]] = {}
+        writers: dict[int, Callable[[], None]] = {}
+        for route in self._routes:
+            readers.update(route.readers())
+            writers.update(route.writers())
+        if self._control is not None:
+            readers[self._control.fileno()] = self._accept_control
+        for client in self._clients:
+            readers[client.fileno()] = lambda c=client: self._serve(c)  # type: ignore[misc]
+        due = [d for r in self._routes if (d := r.next_due()) is not None]
+        wait = max_wait_s
+        if due:
+            wait = min(wait, max(0.0, (min(due) - time.monotonic_ns()) / 1e9))
+        ready_r, ready_w, _ = select.select(list(readers), list(writers), [], wait)
+        for fd in ready_r:
+            readers[fd]()
+        for fd in ready_w:
+            writers[fd]()
+        now = time.monotonic_ns()
+        for route in self._routes:
+            route.move(now)
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Turn until `stop()`."""
+        while not stop():
+            self.turn()
+
+    # --- faults ----------------------------------------------------------------------------------------------------
+    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one control request; never raises for a bad one."""
+        try:
+            paths = request.get("paths")
+            chosen = list(range(len(self.wan.paths))) if paths is None else [int(p) for p in paths]
+            if any(not 0 <= p < len(self.wan.paths) for p in chosen):
+                return {"ok": False, "reason": f"paths are 0 to {len(self.wan.paths) - 1}"}
+            op = request.get("op")
+            now = time.monotonic_ns()
+            if op == "cut":
+                until = now + int(float(request.get("seconds", 3600.0)) * 1e9)
+                for c in self._lines(chosen, str(request.get("direction", "both"))):
+                    c.cut(until)
+            elif op == "heal":
+                for c in self._lines(chosen, "both"):
+                    c.heal()
+            elif op == "set":
+                wan = profile(str(request.get("profile")))
+                for p in chosen:
+                    for r in [r for r in self._routes if r.path == p]:
+                        r.up.set_line(wan.paths[p % len(wan.paths)].up)
+                        r.down.set_line(wan.paths[p % len(wan.paths)].down)
+            elif op == "drop_tcp":
+                n = sum(r.drop_all() for r in self._routes if isinstance(r, TcpRoute) and r.path in chosen)
+                return {"ok": True, "dropped": n}
+            elif op != "stats":
+                return {"ok": False, "reason": f"op {op!r}: cut, heal, set, drop_tcp or stats"}
+            return {"ok": True, "t": now, "stats": self.stats()}
+        except (ValueError, TypeError) as e:
+            return {"ok": False, "reason": str(e)}
+
+    def _lines(self, paths: list[int], direction: str) -> list[Channel]:
+        if direction not in ("both", "up", "down"):
+            raise ValueError(f"direction {direction!r}: both, up or down")
+        out = []
+        for r in self._routes:
+            if r.path in paths:
+                out += [r.up] if direction in ("both", "up") else []
+                out += [r.down] if direction in ("both", "down") else []
+        return out
+
+    def stats(self) -> list[dict[str, Any]]:
+        """Counters of every route, both ways."""
+        return [
+            {
+                "kind": "udp" if isinstance(r, UdpRoute) else "tcp",
+                "path": r.path,
+                "port": r.port,
+                "clients": r.clients(),
+                "up": asdict(r.up.counts),
+                "down": asdict(r.down.counts),
+            }
+            for r in self._routes
+        ]
+
+    def _accept_control(self) -> None:
+        assert self._control is not None
+        client, _ = self._control.accept()
+        client.setblocking(False)
+        if len(self._clients) >= 8:
+            client.close()
+        else:
+            self._clients.append(client)
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            raw = client.recv(65536)
+            if not raw:
+                raise ConnectionError
+            try:
+                request = json.loads(raw)
+                answer = self.command(request) if isinstance(request, dict) else {"ok": False, "reason": "a JSON object expected"}
+            except ValueError as e:
+                answer = {"ok": False, "reason": f"not JSON: {e}"}
+            client.send(json.dumps(answer).encode())
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._clients.remove(client)
+            client.close()
+
+    def close(self) -> None:
+        """Let go of every port and of the control socket."""
+        for r in self._routes:
+            r.close()
+        for c in self._clients:
+            c.close()
+        if self._control is not None:
+            self._control.close()
+            if self._control_path is not None:
+                self._control_path.unlink(missing_ok=True)
+
+
+def ask(control: Path | str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Send one request to a relay's control socket and return the answer. Raises OSError if there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.settimeout(timeout_s)
+        s.connect(str(control))
+        s.send(json.dumps(request).encode())
+        answer: dict[str, Any] = json.loads(s.recv(262144))
+        return answer
+
+
+def _from_config(path: Path) -> tuple[list[Route], str, int, Path | None]:
+    try:
+        data = json.loads(path.read_text())
+        if "routes" in data:
+            routes = [Route(r["kind"], int(r["path"]), _address(r["listen"]), _address(r["to"])) for r in data["routes"]]
+        else:
+            routes = site_routes(int(data["site_base"]), int(data["relay_base"]), data.get("host", "127.0.0.1"))
+        control = data.get("control")
+        return routes, data["profile"], int(data.get("seed", 0)), Path(control) if control else None
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise ValueError(f"{path}: not a relay configuration: {e!r}") from None
+
+
+def _address(value: Any) -> tuple[str, int]:
+    host, port = value
+    return str(host), int(port)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry of `python -m sim.network.relay`."""
+    parser = argparse.ArgumentParser(prog="python -m sim.network.relay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, help="JSON: {profile, seed, control, site_base, relay_base} or {..., routes: [{kind, path, listen, to}]}")
+    parser.add_argument("--site-base", type=int)
+    parser.add_argument("--relay-base", type=int)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--profile", default="perfect", help=", ".join(PROFILES) + ", trace:FILE.csv[.gz]")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--control", type=Path, help="path of the Unix control socket")
+    args = parser.parse_args(argv)
+    try:
+        if args.config is not None:
+            routes, name, seed, control = _from_config(args.config)
+        elif args.site_base is not None and args.relay_base is not None:
+            routes = site_routes(args.site_base, args.relay_base, args.host)
+            name, seed, control = args.profile, args.seed, args.control
+        else:
+            parser.error("either --config, or --site-base and --relay-base")
+        relay = Relay(routes, profile(name), seed, control)
+    except (ValueError, OSError) as e:
+        print(f"relay: {e}", file=sys.stderr)
+        return 1
+    ended: list[int] = []
+    for s in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(s, lambda number, _: ended.append(number))
+    ports = ", ".join(f"{r.kind}/{r.listen[1]}->{r.to[1]} (path {r.path})" for r in routes)
+    print(f"relay: {name}: {relay.wan.about}; seed {seed}; {ports}", flush=True)
+    print("relay: datagrams get the whole model; TCP can only be delayed and stalled here", flush=True)
+    try:
+        relay.run(lambda: bool(ended))
+    finally:
+        print("relay: " + json.dumps(relay.stats()), flush=True)
+        relay.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
