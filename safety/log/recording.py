@@ -15,6 +15,7 @@ from safety.log.cdr import CdrError
 from safety.log.checkpoint import CheckpointError
 from safety.log.disk import OK, DiskState, assess
 from safety.log.ring import Ring
+from safety.log.seconds import SECOND_TOPIC
 from safety.log.writer import LogError, LogFull, SessionLog
 
 #: How often the disk is looked at, ns.
@@ -121,7 +122,10 @@ class Recording:
         items, losses = self._ring.take(_TAKE_S)
         for item in items:
             try:
-                self._log.write(item.topic, item.msg_type, item.message, item.mono, publish_mono=item.publish_mono)
+                if item.topic == SECOND_TOPIC:
+                    self._log.write_alone(item.topic, item.msg_type, item.message, item.mono)
+                else:
+                    self._log.write(item.topic, item.msg_type, item.message, item.mono, publish_mono=item.publish_mono)
             except (CdrError, LogError) as error:
                 # A message that cannot be stored is a hole like any other, and must show as one.
                 self._error = str(error)

@@ -116,6 +116,16 @@ class SessionLog:
         if len(self._chunk.records) >= CHUNK_BYTES:
             self._end_chunk(self._compression)
 
+    def write_alone(self, topic: str, msg_type: str, message: Mapping[str, Any] | bytes, mono: int) -> None:
+        """As `write`, in a small plain chunk of its own: for overview records, which a reader wants without the rest."""
+        if (topic, msg_type) not in self._channels:
+            self._open_channel(topic, msg_type)
+        if self._chunk.records:
+            self._end_chunk(self._compression)
+        self.write(topic, msg_type, message, mono)
+        if self._chunk.records:
+            self._end_chunk(False)
+
     def gap(self, stream: str, dropped: int, from_mono: int, until_mono: int, cause: str, mono: int) -> None:
         """Record that messages are missing here."""
         self.dropped += dropped

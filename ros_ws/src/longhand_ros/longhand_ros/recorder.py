@@ -33,6 +33,15 @@ from longhand_ros import qos
 from safety.log.cdr import CdrError, TypeStore
 from safety.log.disk import FULL, LOW, NO_GRANT, require_space
 from safety.log.recording import Recording
+from safety.log.seconds import (
+    ARM_SIGNALS,
+    CHANGE_TOPIC,
+    CHANGE_TYPE,
+    LINK_SIGNALS,
+    SECOND_TOPIC,
+    SECOND_TYPE,
+    Overview,
+)
 from safety.log.session import SessionInfo
 from safety.log.writer import SessionLog
 from teleop.case.site_config import SiteConfig, load_site_config
@@ -124,7 +133,10 @@ class RecorderNode(Node):
         self.governor: GovernorClient | None = None
         self.governor_wait_until = time.monotonic() + wait_s
         self.last_n: int | None = None
+        self.overview = Overview(time.monotonic_ns())
         self.shown = b""
+        self.gaps_until = 0
+        self.dropped_seen = 0
         self.raised: set[str] = set()
         self.next_heartbeat = self.next_graph = self.next_connect = 0
 
@@ -172,6 +184,10 @@ class RecorderNode(Node):
         for message in messages:
             if message["t"] == "ev":
                 self._event(message, now)
+            elif message["t"] == "status":
+                change = self.overview.status(message, self.last_n or 0, now)
+                if change is not None:
+                    self.recording.put(CHANGE_TOPIC, CHANGE_TYPE, change, now)
 
     def _event(self, ev: dict[str, Any], now: int) -> None:
         n, stamp = int(ev["n"]), int(ev["stamp"])
@@ -181,6 +197,7 @@ class RecorderNode(Node):
                 "schema_version": 1, "stamp_mono": now, "from_mono": now, "until_mono": stamp,
                 "stream": GOVERNOR_TOPIC, "dropped": missing, "cause": "source_gap",
             }, now)  # fmt: skip
+            self.gaps_until = now + 1_000_000_000
             self._raise("recorder.gap", "MEDIUM", f"{missing} governor steps were not recorded",
                         "the log of this session has a hole; check the machine's load", now)
         self.last_n = n
@@ -227,7 +244,7 @@ class RecorderNode(Node):
                     got = handle.take_message(kind, True)
                     if got is None:
                         break
-                    self.recording.put(topic.removeprefix(self.prefix), name, bytes(got[0]), now)
+                    self._record(topic.removeprefix(self.prefix), name, bytes(got[0]), now)
         handle = self.peers.handle
         with handle:
             while (got := handle.take_message(LogPeerCheckpoint, False)) is not None:
@@ -236,8 +253,32 @@ class RecorderNode(Node):
                     message.site, note=message.note, digest=bytes(message.checkpoint_hash)
                 )
 
+    def _record(self, topic: str, name: str, data: bytes, now: int) -> None:
+        self.recording.put(topic, name, data, now)
+        try:
+            if topic == "arm_state":
+                self.overview.add_fields(ARM_SIGNALS, self.types.decode(name, data))
+            elif topic == "link/stats":
+                fields = self.types.decode(name, data)
+                self.overview.add_fields(LINK_SIGNALS, fields, f".{fields['path']}")
+        except CdrError as error:
+            self.get_logger().warning(f"{topic}: {error}", once=True)
+
+    def _word_for_governor(self, state: Any, now: int) -> str:
+        """What the governor wants to hear of the log (docs/orders.md): "", "gap", "disk_low" or "disk_full"."""
+        if state.dropped > self.dropped_seen:
+            self.dropped_seen, self.gaps_until = state.dropped, now + 1_000_000_000
+        if state.disk.policy == FULL or not self.recording.alive:
+            return "disk_full"
+        if state.disk.policy == NO_GRANT:
+            return "disk_low"
+        return "gap" if now < self.gaps_until else ""
+
     def _beat(self, now: int) -> None:
         state = self.recording.state
+        second = self.overview.second(now)
+        if second is not None:
+            self.recording.put(SECOND_TOPIC, SECOND_TYPE, second, now)
         note = json.dumps({
             "ring": round(state.ring, 3), "dropped": state.dropped, "disk": state.disk.policy,
             "disk_s": round(min(state.disk.seconds, 1e9)), "records": state.records, "bytes": state.file_bytes,
@@ -246,7 +287,7 @@ class RecorderNode(Node):
         self.heartbeats.publish(Heartbeat(schema_version=1, stamp_mono=now, process="recorder", pid=os.getpid(), note=note))
         if self.governor is not None:
             with contextlib.suppress(GovernorGoneError):  # _take_governor meets it too, and says so
-                self.governor.send({"t": "hb", "note": note})
+                self.governor.send({"t": "hb", "note": self._word_for_governor(state, now)})
         if state.checkpoint != self.shown:
             self.shown = state.checkpoint
             self.checkpoints.publish(
