@@ -18,7 +18,8 @@ STANDSTILL_SPEED = 5e-4
 
 @dataclass(frozen=True, slots=True)
 class RobotView:
-    """One state frame. `t`: robot monotonic stamp, ns; `setpoint`, `measured`: base_T_tip; speeds m/s, `s` m."""
+    """One state frame. `t`: robot monotonic stamp, ns; `setpoint`, `measured`: base_T_tip; speeds m/s, `s` m,
+    `loop_age` s as the governor last measured it."""
 
     t: int
     session: bytes
@@ -32,6 +33,7 @@ class RobotView:
     last_seq: int
     v_cap: float
     w_cap: float
+    loop_age: float
     measured: Pose
     setpoint: Pose
     speed: float
@@ -64,6 +66,7 @@ def robot_view(frame: Mapping[str, Any]) -> RobotView:
             last_seq=int(gov.get("last_seq") or 0),
             v_cap=float(gov.get("v_cap") or 0.0),
             w_cap=float(gov.get("w_cap") or 0.0),
+            loop_age=float(gov.get("loop_age_ns") or 0) * 1e-9,
             measured=measured,
             setpoint=measured if setpoint is None else check_pose(setpoint),
             speed=float(arm.get("speed") or 0.0),
