@@ -15,7 +15,7 @@ from typing import Any
 from safety.states import Mode
 from teleop.case.console_session import ConsoleSession
 from teleop.case.planning_door import ApprovedPlan, approve, plan_case
-from teleop.case.script import OrderRefused, ScriptTimeout, Waiting, pause, until
+from teleop.case.script import OrderRefused, ScriptTimeout, Waiting, pause, together, until
 from teleop.master.command_maker import Intention
 
 #: The script gives up a motion after so long (s): a person would have called the engineer.
@@ -23,6 +23,8 @@ MOTION_TIMEOUT_S = 120.0
 #: Corrections at one place before the script calls the line unreachable (the field's robots do at most three).
 MAX_CORRECTIONS = 5
 
+#: The demo's line test (s): marked DEMO, invalid as a certificate.
+LINE_TEST_S = 5.0
 #: Chunks of an image on their way at once: fills a line of 100 ms at 15 Mbit/s, and stays far below control's share.
 FETCH_AHEAD = 4
 
@@ -95,9 +97,39 @@ def prepare(treatment: Treatment, signer: Any, report: Report) -> Waiting[None]:
     report("registered", session.name, **{k: v for k, v in registered.items() if k not in ("ok", "reason")})
     yield from session.ask(
         "case.read_back", timeout_s=90.0, case_id=described["case_id"], plan_hash=treatment.plan.digest,
-        ct_sha256=described["series"]["ct"]["sha256"], screws=treatment.plan.screw_ids,
+        ct_sha256=described["ct_sha256"], screws=treatment.plan.screw_ids,
     )
     report("time_out", session.name)
+
+
+def qualify(treatment: Treatment, report: Report) -> Waiting[None]:
+    """The line test (DEMO length, no certificate), then the rehearsal: a stop from here and a take-over from there."""
+    session = treatment.session
+    session.link.run_test(int(LINE_TEST_S * 1e3), 100, 400, 1000)  # type: ignore[attr-defined]
+    line = yield from session.ask("case.qualify", timeout_s=LINE_TEST_S + 20.0, seconds=LINE_TEST_S)
+    report("qualified", session.name, demo=line["demo"], paths=line["paths"])
+    for drill in ("stop", "take_over"):
+        yield from take_control(treatment, report)
+        stored = yield from session.ask("case.rehearse", timeout_s=90.0, on=True)
+        assert treatment.plan is not None
+        session.intention = Intention(
+            mode=Mode.REHEARSAL, pressed=True, path_hash=bytes(stored["path_hash"]), s_goal=float(stored["length_m"]),
+            horizon=None, plan_hash=treatment.plan.hash8,
+            registration_epoch=int(session.status.get("registration_epoch", 0)),
+        )
+        yield from until(lambda: session.frame["arm"]["speed"] > 0.004, 20.0, f"{session.name} moves in the rehearsal")
+        yield from pause(0.3)
+        if drill == "stop":
+            session.stop()
+            yield from until(lambda: session.state == "STOP", 5.0, f"{session.name} stops")
+        session.intention = replace(session.intention, pressed=False)
+        if drill == "stop":
+            yield from pause(0.5)
+            yield from session.ask("case.rearm", timeout_s=90.0, why="end of the stop rehearsal")
+        else:
+            yield from session.ask("case.rehearse_take_over", timeout_s=30.0)
+        report("rehearsed", session.name, drill=drill)
+    yield from session.ask("case.rehearse", timeout_s=10.0, on=False)
 
 
 def take_control(treatment: Treatment, report: Report) -> Waiting[None]:
@@ -220,8 +252,9 @@ def operate(treatments: list[Treatment], signer: Any, report: Report) -> Waiting
     """The whole list: prepare every hospital, then take the arms in turn."""
     for treatment in treatments:
         yield from until(lambda t=treatment: t.session.up, 60.0, f"the link to {treatment.session.name} is up")  # type: ignore[misc]
-    for treatment in treatments:
-        yield from prepare(treatment, signer, report)
+    yield from together(*(prepare(treatment, signer, report) for treatment in treatments))
+    for treatment in treatments:  # one arm at a time is in the surgeon's hand, in a rehearsal too
+        yield from qualify(treatment, report)
     released_ns = 0
     before: ConsoleSession | None = None
     for treatment in treatments:

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from teleop.case.case_file import CaseFile
 from teleop.case.guide import GuideError, base_T_ref_from_view, guide_error, guide_pose_on_line, mean_pose
 from teleop.case.paths import PathRefused, SitePaths
-from teleop.case.registering import Registered, register_patient
+from teleop.case.planning_door import CaseImages
+from teleop.case.qualifying import judge_line
+from teleop.case.registering import Registered, landmarks_for, register_patient
 from teleop.case.room import Room, RoomError
 from teleop.case.scene_order import scene_order
 from teleop.case.stored_plan import PlanRefused, StoredPlan, open_signed_plan
@@ -39,11 +41,18 @@ VERIFY_FRAMES = 55
 class Desk:
     """One case at one site. `room` is everything the desk can see and ask for; `case` the folder with images."""
 
-    def __init__(self, room: Room, case: CaseFile, paths: SitePaths, *, correction: bool = True) -> None:
+    def __init__(
+        self, room: Room, case: CaseFile, paths: SitePaths, may_approve: Callable[[str], str | None], *,
+        correction: bool = True, demo_qualification: bool = False,
+    ) -> None:
+        """may_approve: Ed25519 key (hex) -> its owner's name when that key may approve plans here, else None."""
         self.room = room
         self.case = case
+        self.images = CaseImages(case)
         self.paths = paths
+        self.may_approve = may_approve
         self.correction = correction
+        self.demo_qualification = demo_qualification
         self.tolerances = Tolerances()
         self.state = complete(CaseState(case.case_id), Step.IMAGES)
         self.plan: StoredPlan | None = None
@@ -55,7 +64,10 @@ class Desk:
             "case.plan": self._plan,
             "case.register": self._register,
             "case.read_back": self._read_back,
+            "case.qualify": self._qualify,
             "case.request_control": self._request_control,
+            "case.rehearse": self._rehearse,
+            "case.rehearse_take_over": self._rehearse_take_over,
             "case.select": self._select,
             "case.path": self._path,
             "case.measure": self._measure,
@@ -96,6 +108,7 @@ class Desk:
             "series": self.case.series(),
             "done": sorted(self.state.done),
             "plan_hash": self.state.plan_hash,
+            "ct_sha256": self.images.ct_sha256,
             "registration_epoch": self.state.registration_epoch,
             "screw": self.state.screw,
             "screw_step": str(self.state.screw_step),
@@ -108,7 +121,10 @@ class Desk:
         return self.case.chunk(str(order["name"]), int(order["offset"]), int(order["length"]))
 
     def _plan(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
-        plan = open_signed_plan(bytes(order["plan"]), bytes(order["signature"]), bytes(order["public_key"]), self.case)
+        plan = open_signed_plan(
+            bytes(order["plan"]), bytes(order["signature"]), str(order["public_key"]), may_approve=self.may_approve,
+            ct_sha256=self.images.ct_sha256, case_id=self.case.case_id,
+        )
         state = complete(self.state, Step.APPROVED, plan_hash=plan.digest)
         self.state = complete(state, Step.TRANSFERRED, plan_hash=plan.digest)
         self.plan = plan
@@ -117,9 +133,12 @@ class Desk:
     # --- registration and time-out ---------------------------------------------------------------------------------
 
     def _register(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
-        touched = np.stack([self.room.touch(name) for name, _ in self.case.landmarks])
-        targets = self.plan.targets_lps_mm() if self.plan else np.zeros((0, 3))
-        registered = register_patient(self.case, touched, targets, self.state.registration_epoch + 1)
+        plan = self._need_plan()
+        landmarks = landmarks_for(self.case, plan.levels())
+        touched = np.stack([self.room.touch(name) for name, _ in landmarks])
+        registered = register_patient(
+            self.case, landmarks, touched, plan.targets_lps_mm(), self.state.registration_epoch + 1
+        )
         self.state = complete(self.state, Step.REGISTERED, registration_epoch=registered.epoch)
         self.registered = registered
         self.base_T_ref = self._look(MEASURE_FRAMES)[0]
@@ -131,7 +150,7 @@ class Desk:
         true = {
             "case_id": self.case.case_id,
             "plan_hash": plan.digest,
-            "ct_sha256": self.case.ct_sha256,
+            "ct_sha256": self.images.ct_sha256,
             "screws": sorted(plan.screws),
         }
         wrong = [f"{k}: remote says {said[k]!r}, site has {true[k]!r}" for k in true if said[k] != true[k]]
@@ -145,7 +164,36 @@ class Desk:
         if not answer.get("ok"):
             return {"ok": False, "reason": f"time-out: the bedside says no: {answer.get('why', 'no reason given')}"}
         self.state = complete(self.state, Step.TIME_OUT)
-        return {"who": answer.get("who", "bedside")}
+        told = self._tell_scene(next(iter(plan.screws)))
+        return told | {"who": answer.get("who", "bedside")}
+
+    def _qualify(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
+        """Judge the line by the site's own measurements of the last seconds; a DEMO one is no certificate."""
+        result = judge_line(self.room.line(float(order.get("seconds", 5.0))), demo=self.demo_qualification)
+        reply = self.room.governor({"op": "qualify", "result": result})
+        return result | {"ok": bool(reply["ok"] and result["passed"]), "reason": reply["reason"] or result["why"]}
+
+    def _rehearse(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
+        """Open (with the bedside's consent) or close the rehearsal; opening stores a short path in free air."""
+        if not bool(order["on"]):
+            return self.room.governor({"op": "rehearse", "on": False})
+        answer = self.room.ask_bedside(
+            "rehearse", "Rehearsal of stop and take-over: the arm will move slowly in free air.", {}, 60.0
+        )
+        if not answer.get("ok"):
+            return {"ok": False, "reason": f"the bedside does not allow a rehearsal: {answer.get('why', '')}"}
+        opened = self.room.governor({"op": "rehearse", "on": True})
+        if not opened["ok"]:
+            return {"ok": False, "reason": opened["reason"]}
+        return self._store(self.paths.rehearsal(self.room.wait_standstill(5.0).q))
+
+    def _rehearse_take_over(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
+        """The bedside takes the moving arm and gives it back: the second drill."""
+        taken = self.room.governor({"op": "take_over"})
+        if not taken["ok"]:
+            return {"ok": False, "reason": taken["reason"]}
+        self.room.wait_standstill(5.0)
+        return self.room.governor({"op": "return_local"})
 
     def _request_control(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         answer = self.room.ask_bedside(
@@ -162,7 +210,7 @@ class Desk:
         if screw not in self._need_plan().screws:
             return {"ok": False, "reason": f"no screw {screw!r} in the plan; it has {', '.join(self._need_plan().screws)}"}
         self.state = screw_step(self.state, screw, ScrewStep.SELECTED)
-        return self._tell_scene()
+        return self._tell_scene(screw)
 
     def _path(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         kind = str(order["kind"])
@@ -207,7 +255,7 @@ class Desk:
         if self.tolerances.on_line(error, keep):
             return reply | {"on_line": True}
         self.base_T_ref = base_T_ref
-        scene = self._tell_scene()
+        scene = self._tell_scene(self.state.screw)
         if not scene["ok"]:
             return scene
         entry, axis = self._line()
@@ -229,7 +277,7 @@ class Desk:
         entry, axis = self._line()
         error = guide_error(ref_T_tip, entry, axis)
         screw = self._need_plan().screws[self.state.screw]
-        positioned = regrade(self.case, self._need_plan(), screw, ref_T_tip, self._registration())
+        positioned = regrade(self.images, screw, ref_T_tip, self._registration())
         failed = self.tolerances.refusals(error, scatter, screw.length_mm * 1e-3, GUIDE_STOP_M)
         if positioned["grade"] != "A":
             failed.append(f"as positioned the screw would be grade {positioned['grade']}")
@@ -323,19 +371,21 @@ class Desk:
         """base_T_ct (4,4), metres: where the registered images lie in the arm's frame."""
         return base_T_ref @ self._registration().ref_T_ct
 
-    def _tell_scene(self) -> dict[str, Any]:
-        entry, axis = self._line()
+    def _tell_scene(self, screw_id: str) -> dict[str, Any]:
+        """Tell the governor the corridor of one screw, where this moment's map puts it in the arm's frame."""
+        screw = self._need_plan().screws[screw_id]
+        registered = self._registration()
+        entry, axis = registered.line(screw.entry_lps_mm, screw.tip_lps_mm)
         base_T_ref = self._need_registered()
-        plan = self._need_plan()
-        order = scene_order(
-            plan_hash=bytes.fromhex(plan.digest)[:8],
+        return self.room.governor(scene_order(
+            plan_hash=bytes.fromhex(self._need_plan().digest)[:8],
             registration_epoch=self.state.registration_epoch,
+            confirmed=Step.TIME_OUT in self.state.done,
+            sigma_reg_m=registered.tre95_mm / 1.96e3,
             entry=base_T_ref[:3, :3] @ entry + base_T_ref[:3, 3],
             axis=base_T_ref[:3, :3] @ axis,
-            base_T_ct=self._patient(base_T_ref),
-            case=self.case,
-        )
-        return self.room.governor(order)
+            keepouts=self.paths.keepouts(),
+        ))
 
     def _store(self, stored: Any) -> dict[str, Any]:
         reply = self.room.governor({

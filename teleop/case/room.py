@@ -57,6 +57,10 @@ class Room(Protocol):
         """Ask the anaesthetist to hold (or resume) the patient's breath."""
         ...
 
+    def line(self, seconds: float) -> list[dict[str, Any]]:
+        """The site's own link statistics of the next `seconds`: maps with path, alive, rtt_ms_p50, loss, jitter_ms ..."""
+        ...
+
     def governor(self, order: dict[str, Any]) -> dict[str, Any]:
         """Give the governor an order of this site and wait for its reply."""
         ...

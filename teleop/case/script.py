@@ -79,3 +79,19 @@ class Script:
         """End the script with `error` (its cleanup runs)."""
         self._generator.close()
         self.done, self.error = True, error
+
+
+def together(*generators: Waiting[Any]) -> Waiting[list[Any]]:
+    """Run several scripts side by side; returns their results in order. The first error ends all and is raised."""
+    scripts = [Script(g) for g in generators]
+    now = yield
+    while True:
+        for script in scripts:
+            script.resume(now)
+            if script.error is not None:
+                for other in scripts:
+                    other.abort(script.error)
+                raise script.error
+        if all(script.done for script in scripts):
+            return [script.result for script in scripts]
+        now = yield

@@ -38,6 +38,7 @@ class SiteRoom:
         self._changed = threading.Condition()
         self._arm: ArmView | None = None
         self._frames: deque[TrackerFrame] = deque(maxlen=500)
+        self._line: deque[dict[str, Any]] = deque(maxlen=2000)
         self._outbox: deque[dict[str, Any]] = deque()
         self._replies: dict[int, dict[str, Any]] = {}
         self._ids = itertools.count(1)
@@ -53,6 +54,10 @@ class SiteRoom:
         with self._changed:
             self._frames.append(frame)
             self._changed.notify_all()
+
+    def feed_link(self, stats: dict[str, Any]) -> None:
+        with self._changed:
+            self._line.append(stats)
 
     def feed_governor(self, reply: dict[str, Any]) -> None:
         with self._changed:
@@ -116,6 +121,12 @@ class SiteRoom:
 
     def breath_hold(self, on: bool) -> None:
         self._senses.breath_hold(on)
+
+    def line(self, seconds: float) -> list[dict[str, Any]]:
+        with self._changed:
+            self._line.clear()
+            self._changed.wait_for(lambda: False, seconds)
+            return list(self._line)
 
     def governor(self, order: dict[str, Any]) -> dict[str, Any]:
         id_ = next(self._ids)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from teleop.case.guide import GuideError
 
 if TYPE_CHECKING:
-    from teleop.case.case_file import CaseFile
+    from teleop.case.planning_door import CaseImages
     from teleop.case.registering import Registered
-    from teleop.case.stored_plan import StoredPlan, StoredScrew
+    from teleop.case.stored_plan import StoredScrew
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +53,16 @@ class Tolerances:
 
 
 def regrade(
-    case: CaseFile, plan: StoredPlan, screw: StoredScrew, ref_T_tip: NDArray[np.float64], registered: Registered
+    images: CaseImages, screw: StoredScrew, ref_T_tip: NDArray[np.float64], registered: Registered
 ) -> dict[str, Any]:
-    """Grade the screw as the guide would place it now, on the labels of the plan, by the independent verifier.
+    """Grade the screw as the guide would place it now, on the site's labels, by the independent verifier.
 
     The screw starts where the guide's axis meets the planned entry plane and runs its planned length along that axis.
     """
-    from teleop.case.planning_door import grade_line
-
     entry, axis = registered.line(screw.entry_lps_mm, screw.tip_lps_mm)
     guide_axis = ref_T_tip[:3, 2]
     hit = ref_T_tip[:3, 3] + guide_axis * (((entry - ref_T_tip[:3, 3]) @ axis) / (guide_axis @ axis))
     ct_T_ref = np.linalg.inv(registered.ref_T_ct)
     entry_lps_mm = (ct_T_ref[:3, :3] @ hit + ct_T_ref[:3, 3]) * 1e3
     tip_lps_mm = entry_lps_mm + ct_T_ref[:3, :3] @ guide_axis * screw.length_mm
-    report = grade_line(case, screw, entry_lps_mm, tip_lps_mm)
-    return {
-        "grade": report["grade"],
-        "entry_lps_mm": [float(x) for x in entry_lps_mm],
-        "tip_lps_mm": [float(x) for x in tip_lps_mm],
-        "min_clearance_mm": report["min_clearance_mm"],
-    }
+    return images.grade(screw, entry_lps_mm, tip_lps_mm)

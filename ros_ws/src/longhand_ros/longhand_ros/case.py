@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import rclpy
-from longhand_msgs.msg import ArmState, CaseEvent, Heartbeat, TrackerSample
+from longhand_msgs.msg import ArmState, CaseEvent, Heartbeat, LinkStats, TrackerSample
 from longhand_msgs.srv import CaseOrder
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
@@ -30,6 +30,7 @@ from teleop.case.room import ArmView, TrackerFrame
 from teleop.case.site_config import SiteConfig, load_site_config
 from teleop.case.site_room import SiteRoom
 from teleop.geometry import pose_to_matrix
+from teleop.link.keys import load_roles
 from teleop.site.governor_client import GovernorClient, GovernorGoneError
 from teleop.site.packet_server import PacketServer
 
@@ -54,6 +55,7 @@ class CaseNode(Node):
         self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
         self.arm_states = self.create_subscription(ArmState, "arm_state", lambda _: None, qos.ARM_STATE_WANTED)
         self.tracker = self.create_subscription(TrackerSample, "tracker", lambda _: None, qos.SAMPLES)
+        self.line = self.create_subscription(LinkStats, "link/stats", lambda _: None, qos.SAMPLES)
         self.orders = self.create_service(CaseOrder, "case/order", lambda request, response: response)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="desk")
         self.asked: list[tuple[Future[dict[str, Any]], Any]] = []
@@ -66,14 +68,24 @@ class CaseNode(Node):
         self.governor = GovernorClient.connect(config.governor_socket, "case", wait_s=20.0)
         self.next_heartbeat = 0
         if config.case_dir is not None:
-            paths = SitePaths.for_site(config)
-            self.desk = Desk(self.room, load_case(config.case_dir), paths, correction=config.correction)
+            self.desk = Desk(
+                self.room, load_case(config.case_dir), SitePaths.for_site(config), self._may_approve,
+                correction=config.correction, demo_qualification=config.demo_qualification,
+            )
 
     def _senses(self) -> Any:
         """The simulated room's door; a real site's probe and anaesthetist come in here."""
         from sim.world_client import WorldClient
 
         return WorldClient(self.config.world_socket)
+
+    def _may_approve(self, ed25519: str) -> str | None:
+        """The owner of a key that may approve plans here: a surgeon at this site, not revoked."""
+        roles = load_roles(self.config.keys_dir)
+        for person in roles.principals.values():
+            if person.ed25519 == ed25519 and roles.role_of(person.curve, self.config.site, self.config.arm) == "surgeon":
+                return person.name
+        return None
 
     def log_step(self, who: str, step: str, detail: dict[str, Any]) -> None:
         message = CaseEvent(
@@ -105,6 +117,12 @@ class CaseNode(Node):
                 _pose(got.tracker_t_guide) if got.guide_visible else None,
                 _pose(got.tracker_t_reference) if got.reference_visible else None,
             ))
+
+        while (got := self._take(self.line, LinkStats)) is not None:
+            self.room.feed_link({
+                "path": got.path, "alive": got.alive, "rtt_ms_p50": got.rtt_ms_p50, "rtt_ms_p99": got.rtt_ms_p99,
+                "loss": got.loss, "jitter_ms": got.jitter_ms,
+            })
 
     @staticmethod
     def _take(subscription: Any, kind: Any) -> Any:
