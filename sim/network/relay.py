@@ -7,8 +7,8 @@ A datagram is delayed, lost, reordered, duplicated, corrupted or dropped exactly
 only delay and stall the bytes: the kernels at both ends have their own perfect loopback, so a "lost" segment is played as
 a wait of one retransmission time, with everything behind it waiting too. For real kernel TCP under loss see `sim.network.tun`.
 
-Control (Unix SOCK_SEQPACKET, one JSON object each way): {"op": "cut", "seconds": 2, "paths": [0, 1], "direction": "both"},
-{"op": "heal"}, {"op": "set", "profile": "5g", "paths": [0]}, {"op": "drop_tcp", "paths": [0]}, {"op": "stats"}.
+Control (Unix SOCK_SEQPACKET, one msgpack map each way): {"t": "cut", "seconds": 2, "paths": [0, 1], "direction": "both"},
+{"t": "heal"}, {"t": "set", "profile": "5g", "paths": [0]}, {"t": "drop_tcp", "paths": [0]}, {"t": "stats"}.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import msgpack
 
 from sim.network.channel import Channel
 from sim.network.profiles import PROFILES, Profile, channels, profile
@@ -120,7 +122,7 @@ class Relay:
             chosen = list(range(len(self.wan.paths))) if paths is None else [int(p) for p in paths]
             if any(not 0 <= p < len(self.wan.paths) for p in chosen):
                 return {"ok": False, "reason": f"paths are 0 to {len(self.wan.paths) - 1}"}
-            op = request.get("op")
+            op = request.get("t")
             now = time.monotonic_ns()
             if op == "cut":
                 until = now + int(float(request.get("seconds", 3600.0)) * 1e9)
@@ -139,7 +141,7 @@ class Relay:
                 n = sum(r.drop_all() for r in self._routes if isinstance(r, TcpRoute) and r.path in chosen)
                 return {"ok": True, "dropped": n}
             elif op != "stats":
-                return {"ok": False, "reason": f"op {op!r}: cut, heal, set, drop_tcp or stats"}
+                return {"ok": False, "reason": f"{op!r}: cut, heal, set, drop_tcp or stats"}
             return {"ok": True, "t": now, "stats": self.stats()}
         except (ValueError, TypeError) as e:
             return {"ok": False, "reason": str(e)}
@@ -183,11 +185,11 @@ class Relay:
             if not raw:
                 raise ConnectionError
             try:
-                request = json.loads(raw)
-                answer = self.command(request) if isinstance(request, dict) else {"ok": False, "reason": "a JSON object expected"}
-            except ValueError as e:
-                answer = {"ok": False, "reason": f"not JSON: {e}"}
-            client.send(json.dumps(answer).encode())
+                request = msgpack.unpackb(raw)
+                answer = self.command(request) if isinstance(request, dict) else {"ok": False, "reason": "a map expected"}
+            except (ValueError, msgpack.UnpackException) as e:
+                answer = {"ok": False, "reason": f"not msgpack: {e}"}
+            client.send(msgpack.packb(answer))
         except BlockingIOError:
             pass
         except OSError:
@@ -211,8 +213,8 @@ def ask(control: Path | str, request: dict[str, Any], timeout_s: float = 5.0) ->
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
         s.settimeout(timeout_s)
         s.connect(str(control))
-        s.send(json.dumps(request).encode())
-        answer: dict[str, Any] = json.loads(s.recv(262144))
+        s.send(msgpack.packb(request))
+        answer: dict[str, Any] = msgpack.unpackb(s.recv(262144))
         return answer
 
 
@@ -222,7 +224,7 @@ def _from_config(path: Path) -> tuple[list[Route], str, int, Path | None]:
         if "routes" in data:
             routes = [Route(r["kind"], int(r["path"]), _address(r["listen"]), _address(r["to"])) for r in data["routes"]]
         else:
-            routes = site_routes(int(data["site_base"]), int(data["relay_base"]), data.get("host", "127.0.0.1"))
+            routes = site_routes(int(data["forward"]), int(data["listen"]), data.get("host", "127.0.0.1"))
         control = data.get("control")
         return routes, data["profile"], int(data.get("seed", 0)), Path(control) if control else None
     except (OSError, ValueError, KeyError, TypeError) as e:
@@ -237,7 +239,7 @@ def _address(value: Any) -> tuple[str, int]:
 def main(argv: list[str] | None = None) -> int:
     """Entry of `python -m sim.network.relay`."""
     parser = argparse.ArgumentParser(prog="python -m sim.network.relay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, help="JSON: {profile, seed, control, site_base, relay_base} or {..., routes: [{kind, path, listen, to}]}")
+    parser.add_argument("--config", type=Path, help="JSON: {profile, seed, control, forward: PORT, listen: PORT} or {..., routes: [{kind, path, listen, to}]}")
     parser.add_argument("--site-base", type=int)
     parser.add_argument("--relay-base", type=int)
     parser.add_argument("--host", default="127.0.0.1")

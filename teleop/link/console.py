@@ -2,14 +2,14 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import zmq
 
 from teleop.link import messages
-from teleop.link.curve import Monitor, client_socket, require_libzmq
+from teleop.link.curve import Monitor, Waiter, client_socket, require_libzmq
 from teleop.link.datagram import MAX_PER_POLL, connected_socket
 from teleop.link.endpoint import SiteEndpoint
 from teleop.link.errors import BadMessage
@@ -94,6 +94,7 @@ class ConsoleLink:
         self._state: StateFrame | None = None
         self._more = False
         self._context: zmq.Context | None = None
+        self._poller: Waiter | None = None
         self._dealers: list[zmq.Socket] = []
         self._stops: list[zmq.Socket] = []
         self._monitors: list[Monitor] = []
@@ -115,20 +116,17 @@ class ConsoleLink:
         except BaseException:
             self.close()
             raise
+        self._poller = Waiter([*self._udp, *self._zmq_sockets()])
         return self
 
     def fds(self) -> list[int]:
         """File descriptors to wait on for reading. Call `poll` after every wake and at least every 10 ms."""
         return [u.fileno() for u in self._udp] + [int(s.getsockopt(zmq.FD)) for s in self._zmq_sockets()]
 
-    def wait(self, timeout_ms: float) -> None:
-        """Wait for something to do, at most `timeout_ms`."""
-        if self._more:
-            return
-        poller = zmq.Poller()
-        for s in [*self._udp, *self._zmq_sockets()]:
-            poller.register(s, zmq.POLLIN)
-        poller.poll(timeout_ms)
+    def wait(self, timeout_ms: float, others: Sequence[Any] = ()) -> None:
+        """Wait for something to do here or on `others` (anything with a fileno), at most `timeout_ms`."""
+        if not self._more and self._poller is not None:
+            self._poller.wait(timeout_ms, others)
 
     def _zmq_sockets(self) -> list[zmq.Socket]:
         return [*self._dealers, *self._stops, *(m.socket for m in self._monitors)]

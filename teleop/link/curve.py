@@ -1,7 +1,9 @@
 """ZeroMQ sockets with CURVE, and the ZAP handler that admits pinned keys only. No thread: it is polled with the rest."""
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import zmq
 from zmq.utils import z85
@@ -146,6 +148,27 @@ def who_listens(address: str) -> str:
     except (psutil.Error, OSError):
         return ""
     return ""
+
+
+class Waiter:
+    """Waits for any of a fixed set of sockets (ZeroMQ's or plain), and of a few others that may change."""
+
+    def __init__(self, sockets: Sequence[Any]) -> None:
+        self._poller = zmq.Poller()
+        for s in sockets:
+            self._poller.register(s, zmq.POLLIN)
+        self._others: tuple[int, ...] = ()
+
+    def wait(self, timeout_ms: float, others: Sequence[Any] = ()) -> None:
+        """Return when something can be read, or after `timeout_ms` (whole ms, rounded up)."""
+        fds = tuple(o if isinstance(o, int) else o.fileno() for o in others)
+        if fds != self._others:
+            for fd in self._others:
+                self._poller.unregister(fd)
+            for fd in fds:
+                self._poller.register(fd, zmq.POLLIN)
+            self._others = fds
+        self._poller.poll(math.ceil(timeout_ms))
 
 
 #: What a socket monitor's events mean for a route: True connected (handshake done), False lost, None of no interest.

@@ -6,14 +6,14 @@ governor's business: every frame comes out with the CURVE key that sent it.
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import zmq
 
 from teleop.link import messages
-from teleop.link.curve import Monitor, ZapHandler, require_libzmq, server_socket, user_id
+from teleop.link.curve import Monitor, Waiter, ZapHandler, require_libzmq, server_socket, user_id
 from teleop.link.datagram import MAX_PER_POLL, bound_socket
 from teleop.link.errors import BadMessage, KeyRefused
 from teleop.link.events import (
@@ -99,6 +99,7 @@ class SiteLink:
             self._context.term()
             raise
         self._monitors = [Monitor(self._orders), Monitor(self._stop)]
+        self._poller = Waiter([*self._udp, *self._zmq_sockets()])
         self.set_roles(roles)
 
     # --- for the loop ----------------------------------------------------------------------------------------------
@@ -108,14 +109,10 @@ class SiteLink:
         zmq_fds = [int(s.getsockopt(zmq.FD)) for s in self._zmq_sockets()]
         return [u.fileno() for u in self._udp] + zmq_fds
 
-    def wait(self, timeout_ms: float) -> None:
-        """Wait for something to do, at most `timeout_ms` (for loops that have nothing else to wait for)."""
-        if self._more:
-            return
-        poller = zmq.Poller()
-        for s in [*self._udp, *self._zmq_sockets()]:
-            poller.register(s, zmq.POLLIN)
-        poller.poll(timeout_ms)
+    def wait(self, timeout_ms: float, others: Sequence[Any] = ()) -> None:
+        """Wait for something to do here or on `others` (anything with a fileno), at most `timeout_ms`."""
+        if not self._more:
+            self._poller.wait(timeout_ms, others)
 
     def _zmq_sockets(self) -> list[zmq.Socket]:
         return [self._zap.socket, self._stop, self._orders, *(m.socket for m in self._monitors)]

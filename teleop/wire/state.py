@@ -1,8 +1,9 @@
 """State frames, robot to console: arm report, status of the governor without its long texts, tracker, video ids.
 
 One msgpack map {"v", "t", "arm", "gov", "tracker", "video"}; `t` is the robot's monotonic stamp (ns), which the console
-returns in its next command as `echo_state`. It must fit one datagram: the texts of the status (`LONG_TEXTS`) travel on
-the orders channel as notes {"t": "status", ...}, on change and twice a second.
+returns in its next command as `echo_state`. It must fit one datagram: `gov` has the status' short fields only; the whole
+status, texts included, travels on the orders channel as a note {"t": "status", ...}, on change and twice a second.
+`arm` and `gov` are empty maps as long as their processes have not spoken, or have died.
 """
 
 import math
@@ -13,10 +14,16 @@ import msgpack
 STATE_VERSION = 1
 #: Payload of a sealed datagram.
 STATE_MAX_BYTES = 1200
-#: Keys of GovernorStatus that are long, for people, or slow, and therefore not in the 100 Hz frame.
-LONG_TEXTS = frozenset({"what_to_do", "alarms", "counts", "blockers", "v_cap_why", "paths", "session"})
+#: Keys of the governor's status that travel in every frame; all others are for people, or slow (see `long_texts`).
+SHORT_STATUS = (
+    "v", "site", "arm", "state", "since", "reason", "holder", "holder_role", "suspended", "epoch", "rebase", "session", "mode",
+    "last_seq", "last_reject", "press_floor", "v_cap", "w_cap", "loop_age_ns", "loop_age_p95_ns", "loss", "margin",
+    "travel_bound", "lease_id", "s", "path_hash", "plan_hash", "registration_epoch", "rehearsal_on", "stop_echo",
+)  # fmt: skip
 #: Keys of an arm report that a console needs; the full report stays in the log.
-ARM_KEYS = ("stamp", "q", "dq", "pose", "setpoint", "speed", "force", "s", "path_hash", "lease_id", "drive", "fault", "tracking_error")
+ARM_KEYS = ("stamp", "q", "pose", "setpoint", "speed", "force", "s", "path_hash", "lease_id", "drive", "fault", "tracking_error")
+#: Counters in the long part that change with every frame: they ride along, but do not count as a change.
+_RESTLESS = frozenset({"t", "stamp", "n", "counts", *SHORT_STATUS}) - {"state", "reason", "epoch", "holder"}
 _TEXT_MAX = 48
 
 
@@ -31,8 +38,8 @@ def encode_state(
     frame = {
         "v": STATE_VERSION,
         "t": stamp_ns,
-        "arm": None if arm is None else {k: _short(arm[k]) for k in ARM_KEYS if k in arm},
-        "gov": None if status is None else {k: _short(v) for k, v in status.items() if k not in LONG_TEXTS and k != "t"},
+        "arm": {k: _short(arm[k]) for k in ARM_KEYS if k in arm} if arm else {},
+        "gov": {k: _short(status[k]) for k in SHORT_STATUS if k in status} if status else {},
         "tracker": tracker,
         "video": video or [],
     }
@@ -57,9 +64,11 @@ def decode_state(raw: bytes) -> dict[str, Any]:
     stamp = frame.get("t")
     if not isinstance(stamp, int) or isinstance(stamp, bool) or not 0 <= stamp < 2**63:
         raise StateError("t must be nanoseconds")
-    for key in ("arm", "gov", "tracker"):
-        if not isinstance(frame.get(key), dict | None):
-            raise StateError(f"{key} must be a map or nil")
+    for key in ("arm", "gov"):
+        if not isinstance(frame.get(key), dict):
+            raise StateError(f"{key} must be a map")
+    if not isinstance(frame.get("tracker"), dict | None):
+        raise StateError("tracker must be a map or nil")
     if not isinstance(frame.get("video"), list):
         raise StateError("video must be a list")
     if not _finite(frame):
@@ -68,8 +77,13 @@ def decode_state(raw: bytes) -> dict[str, Any]:
 
 
 def long_texts(status: dict[str, Any]) -> dict[str, Any]:
-    """The part of a status that goes on the orders channel: the texts in full, with the state they belong to."""
-    return {k: v for k, v in status.items() if k in LONG_TEXTS or k in ("reason", "state", "epoch", "v")}
+    """The status for the orders channel, complete: whoever reads a text there sees the state it belongs to."""
+    return {k: v for k, v in status.items() if k != "t"}
+
+
+def change_key(status: dict[str, Any]) -> tuple[str, ...]:
+    """When this differs, the long texts are worth sending at once."""
+    return tuple(repr(v) for k, v in status.items() if k not in _RESTLESS)
 
 
 def _short(value: Any) -> Any:
