@@ -54,8 +54,7 @@ class LogReader:
         with open(path, "rb") as file:
             if file.seek(0, 2) == 0:
                 raise NotALog(f"{path}: the file is empty")
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._data = memoryview(self._map)
+            self._data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         try:
             if self._data[: len(PREFIX)] != PREFIX:
                 raise NotALog(f"{path}: does not begin like a Longhand session log (MCAP, profile ros2)")
@@ -69,8 +68,8 @@ class LogReader:
         self._shift = int(self.header["utc"]) - int(self.header["stamp_mono"])  # log time minus mono
 
     def close(self) -> None:
-        self._data.release()
-        self._map.close()
+        """Let go of the file. Payloads handed out stay readable until they are dropped."""
+        self._data = memoryview(b"")
 
     def __enter__(self) -> "LogReader":
         return self
@@ -106,7 +105,7 @@ class LogReader:
     ) -> Iterator[Message]:
         """Messages of `topics` (None: all) with start <= mono < end, in the order they were recorded.
 
-        The payload is valid until the reader is closed. Raises ContainerError, CompressError on a damaged chunk."""
+        Raises ContainerError, CompressError on a damaged chunk."""
         wanted = {c for c, (topic, _) in self.channels.items() if topics is None or topic in topics}
         low = None if start is None else start + self._shift
         high = None if end is None else end + self._shift

@@ -119,30 +119,24 @@ def verify_file(path: Path, trusted: Iterable[bytes] = ()) -> FileReport:
         size = file.seek(0, 2)
         if size == 0:
             raise NotALog(f"{path}: the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            walk = Walk(data, keys)
-            bad: Bad | None = None
-            try:
-                try:
-                    walk.run()
-                except NotALog as error:
-                    if walk.chain.size or not _mentions_us(data):
-                        raise NotALog(f"{path}: {error}") from None
-                    bad = Bad(0, str(error))
-                except Bad as found:
-                    bad = found.with_traceback(None)
-                    bad.__cause__ = bad.__context__ = None  # they hold views of the mapping
-                if bad is not None and walk.header is None:
-                    if bad.cut:
-                        raise NotALog(f"{path}: cut off inside its session header: nothing was recorded yet")
-                    if not _mentions_us(data):
-                        raise NotALog(f"{path}: holds no readable session header ({bad.what} at byte {bad.byte})")
-                end = CLEAN if bad is None else _judge(data, walk, bad)
-                return _report(path, walk, bad, end, bool(keys))
-            finally:
-                walk.data = memoryview(b"")
-                data.release()
+        # Not closed by hand: errors on their way out hold views of it, and it goes with the last of them.
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    walk = Walk(data, keys)
+    bad: Bad | None = None
+    try:
+        walk.run()
+    except NotALog as error:
+        if walk.chain.size or not _mentions_us(data):
+            raise NotALog(f"{path}: {error}") from None
+        bad = Bad(0, str(error))
+    except Bad as found:
+        bad = found
+    if bad is not None and walk.header is None:
+        if bad.cut:
+            raise NotALog(f"{path}: cut off inside its session header: nothing was recorded yet")
+        if not _mentions_us(data):
+            raise NotALog(f"{path}: holds no readable session header ({bad.what} at byte {bad.byte})")
+    return _report(path, walk, bad, CLEAN if bad is None else _judge(data, walk, bad), bool(keys))
 
 
 def _mentions_us(data: memoryview) -> bool:
