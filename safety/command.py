@@ -17,11 +17,13 @@ COMMAND_MAX_BYTES = 480
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """All fields of a command. Exactly one of `target`, `q_target`, `s_limit` is set, none when press is 0 and nothing is asked.
+    """All fields of a command. Exactly one of `target`, `q_target`, `s_limit` is set, none when press is 0 and
+    nothing is asked.
 
     target: base_T_target as (x, y, z, qx, qy, qz, qw), metres and unit quaternion, arm base frame (servo, jog).
     q_target: joint positions, rad (local CRTK clients only: servo_jp).
-    s_limit: permitted arc length (m) of the worst tool point along the stored path `path_hash` (goal, advance, rehearsal).
+    s_limit: permitted arc length (m) of the worst tool point along the stored path `path_hash` (goal, advance,
+    rehearsal).
     press: 0 released, else the ordinal of the deadman press (each new press is a larger number).
     """
 

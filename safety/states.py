@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """State of one arm as its governor decides it. Only ACTIVE and DEGRADED (and, in rehearsal, READY) permit motion."""
+    """State of one arm as its governor decides it. Only ACTIVE and DEGRADED (and READY in rehearsal) permit motion."""
 
     INIT = "INIT"
     READY = "READY"
@@ -35,6 +35,7 @@ class Reason(StrEnum):
     """Why the gate refused a command, in the order in which the gate asks (cheap questions first)."""
 
     OK = "ok"
+    FLOOD = "flood"
     SIZE = "size"
     DECODE = "decode"
     FIELDS = "fields"
@@ -44,6 +45,8 @@ class Reason(StrEnum):
     SESSION = "session"
     ROLE = "role"
     EPOCH = "epoch"
+    NOT_HOLDER = "not_holder"
+    DUPLICATE = "duplicate"  # second copy of a frame: dropped in silence, not a refusal
     SEQUENCE = "sequence"
     SEQUENCE_JUMP = "sequence_jump"
     REBASE = "rebase"

@@ -1,0 +1,45 @@
+"""What the governor measures of its line, from the frames themselves: loop age p95, loss, longest gap; jitter for
+people.
+
+Pure, immutable, integers only. Windows are tuples of (t, age, seq), pruned to one second and `_KEEP` entries.
+"""
+
+from dataclasses import dataclass
+
+_WINDOW_NS = 1_000_000_000
+_KEEP = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """frames: (t_k, loop age, seq or -1 where the frame was refused for its age)."""
+
+    frames: tuple[tuple[int, int, int], ...] = ()
+
+    def with_frame(self, now: int, age: int, seq: int) -> "Estimates":
+        frames = (*self.frames, (now, age, seq))
+        start = now - _WINDOW_NS
+        if frames[0][0] < start or len(frames) > _KEEP:
+            frames = tuple(f for f in frames if f[0] >= start)[-_KEEP:]
+        return Estimates(frames)
+
+    def pruned(self, now: int) -> "Estimates":
+        if self.frames and self.frames[0][0] < now - _WINDOW_NS:
+            return Estimates(tuple(f for f in self.frames if f[0] >= now - _WINDOW_NS))
+        return self
+
+    def age_p95(self) -> int | None:
+        """95th percentile (nearest rank) of the loop age over the window, ns; None without a frame."""
+        n = len(self.frames)
+        if n == 0:
+            return None
+        ages = sorted(f[1] for f in self.frames)
+        return ages[(95 * n + 99) // 100 - 1]
+
+    def loss(self) -> float:
+        """Share of frames that the sequence numbers say are missing; 0 below 20 frames (too few to tell)."""
+        seqs = [f[2] for f in self.frames if f[2] >= 0]
+        if len(seqs) < 20:
+            return 0.0
+        span = seqs[-1] - seqs[0] + 1
+        return 1.0 - len(seqs) / span if span > len(seqs) else 0.0
