@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Pose = tuple[float, ...]
+#: Any row of numbers: a tuple, a list, a numpy vector.
+Row = Sequence[float] | NDArray[np.float64]
 Quat = tuple[float, float, float, float]
 Vec3 = tuple[float, float, float]
 Matrix = NDArray[np.float64]
@@ -27,12 +29,12 @@ UNIT_TOLERANCE = 1e-3
 # --- vectors ---------------------------------------------------------------------------------------------------------
 
 
-def norm(v: Sequence[float]) -> float:
+def norm(v: Row) -> float:
     """Euclidean length of a vector of any size."""
     return sqrt(sum(x * x for x in v))
 
 
-def unit(v: Sequence[float]) -> Vec3:
+def unit(v: Row) -> Vec3:
     """v / |v|. Raises ValueError for a vector too short to have a direction."""
     n = norm(v)
     if not n > 1e-12:
@@ -40,15 +42,15 @@ def unit(v: Sequence[float]) -> Vec3:
     return (v[0] / n, v[1] / n, v[2] / n)
 
 
-def dot(a: Sequence[float], b: Sequence[float]) -> float:
+def dot(a: Row, b: Row) -> float:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-def cross(a: Sequence[float], b: Sequence[float]) -> Vec3:
+def cross(a: Row, b: Row) -> Vec3:
     return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
-def angle_between(a: Sequence[float], b: Sequence[float]) -> float:
+def angle_between(a: Row, b: Row) -> float:
     """Angle between two directions, rad in [0, pi]; exact near 0 and pi, unlike acos of the dot product."""
     return atan2(norm(cross(a, b)), dot(a, b))
 
@@ -56,7 +58,7 @@ def angle_between(a: Sequence[float], b: Sequence[float]) -> float:
 # --- quaternions -----------------------------------------------------------------------------------------------------
 
 
-def quat_normalize(q: Sequence[float]) -> Quat:
+def quat_normalize(q: Row) -> Quat:
     """Unit quaternion with w >= 0 (of the two that mean the same rotation). Raises ValueError for length 0 or
     non-finite."""
     n = norm(q)
@@ -67,7 +69,7 @@ def quat_normalize(q: Sequence[float]) -> Quat:
     return (q[0] / n, q[1] / n, q[2] / n, q[3] / n)
 
 
-def quat_multiply(a: Sequence[float], b: Sequence[float]) -> Quat:
+def quat_multiply(a: Row, b: Row) -> Quat:
     """Rotation b first, then a (Hamilton product a*b)."""
     ax, ay, az, aw = a
     bx, by, bz, bw = b
@@ -79,12 +81,12 @@ def quat_multiply(a: Sequence[float], b: Sequence[float]) -> Quat:
     )
 
 
-def quat_conjugate(q: Sequence[float]) -> Quat:
+def quat_conjugate(q: Row) -> Quat:
     """Inverse rotation of a unit quaternion."""
     return (-q[0], -q[1], -q[2], q[3])
 
 
-def quat_rotate(q: Sequence[float], v: Sequence[float]) -> Vec3:
+def quat_rotate(q: Row, v: Row) -> Vec3:
     """v rotated by unit quaternion q."""
     x, y, z, w = q
     tx = 2.0 * (y * v[2] - z * v[1])
@@ -97,7 +99,7 @@ def quat_rotate(q: Sequence[float], v: Sequence[float]) -> Vec3:
     )
 
 
-def rotvec_to_quat(rotvec: Sequence[float]) -> Quat:
+def rotvec_to_quat(rotvec: Row) -> Quat:
     """Unit quaternion of a rotation vector (axis times angle, rad)."""
     angle = norm(rotvec)
     half = 0.5 * angle
@@ -106,7 +108,7 @@ def rotvec_to_quat(rotvec: Sequence[float]) -> Quat:
     return quat_normalize((rotvec[0] * k, rotvec[1] * k, rotvec[2] * k, cos(half)))
 
 
-def quat_to_rotvec(q: Sequence[float]) -> Vec3:
+def quat_to_rotvec(q: Row) -> Vec3:
     """Rotation vector of a unit quaternion, angle in [0, pi]."""
     x, y, z, w = quat_normalize(q)
     s = sqrt(x * x + y * y + z * z)
@@ -114,12 +116,12 @@ def quat_to_rotvec(q: Sequence[float]) -> Vec3:
     return (x * k, y * k, z * k)
 
 
-def quat_angle(a: Sequence[float], b: Sequence[float]) -> float:
+def quat_angle(a: Row, b: Row) -> float:
     """Angle of the rotation between two orientations, rad in [0, pi]."""
     return norm(quat_to_rotvec(quat_multiply(b, quat_conjugate(a))))
 
 
-def quat_to_matrix(q: Sequence[float]) -> Matrix:
+def quat_to_matrix(q: Row) -> Matrix:
     """3x3 rotation matrix of a unit quaternion."""
     x, y, z, w = q
     return np.array(
@@ -147,7 +149,7 @@ def matrix_to_quat(m: Matrix) -> Quat:
     return quat_normalize(q)
 
 
-def quat_slerp(a: Sequence[float], b: Sequence[float], t: float) -> Quat:
+def quat_slerp(a: Row, b: Row, t: float) -> Quat:
     """Constant-rate rotation from a (t = 0) to b (t = 1), the short way."""
     rv = quat_to_rotvec(quat_multiply(b, quat_conjugate(a)))
     return quat_normalize(quat_multiply(rotvec_to_quat((rv[0] * t, rv[1] * t, rv[2] * t)), a))
@@ -156,7 +158,7 @@ def quat_slerp(a: Sequence[float], b: Sequence[float], t: float) -> Quat:
 # --- poses -----------------------------------------------------------------------------------------------------------
 
 
-def check_pose(pose: Sequence[float], name: str = "pose") -> Pose:
+def check_pose(pose: Row, name: str = "pose") -> Pose:
     """The pose with its quaternion normalised. Raises ValueError naming what is wrong: length, a non-finite number, a
     quaternion off unit length by more than `UNIT_TOLERANCE`."""
     values = tuple(float(v) for v in pose)
@@ -169,32 +171,32 @@ def check_pose(pose: Sequence[float], name: str = "pose") -> Pose:
     return values[:3] + quat_normalize(values[3:])
 
 
-def pose_from(position: Sequence[float], quat: Sequence[float]) -> Pose:
+def pose_from(position: Row, quat: Row) -> Pose:
     """Pose of a position (m) and a quaternion."""
     return (float(position[0]), float(position[1]), float(position[2]), *quat_normalize(quat))
 
 
-def compose(a_T_b: Sequence[float], b_T_c: Sequence[float]) -> Pose:
+def compose(a_T_b: Row, b_T_c: Row) -> Pose:
     """a_T_c."""
     p = quat_rotate(a_T_b[3:], b_T_c[:3])
     q = quat_normalize(quat_multiply(a_T_b[3:], b_T_c[3:]))
     return (a_T_b[0] + p[0], a_T_b[1] + p[1], a_T_b[2] + p[2], *q)
 
 
-def invert(a_T_b: Sequence[float]) -> Pose:
+def invert(a_T_b: Row) -> Pose:
     """b_T_a."""
     q = quat_conjugate(a_T_b[3:])
     p = quat_rotate(q, a_T_b[:3])
     return (-p[0], -p[1], -p[2], *quat_normalize(q))
 
 
-def transform_point(a_T_b: Sequence[float], point_b: Sequence[float]) -> Vec3:
+def transform_point(a_T_b: Row, point_b: Row) -> Vec3:
     """Coordinates in a of a point given in b."""
     p = quat_rotate(a_T_b[3:], point_b)
     return (a_T_b[0] + p[0], a_T_b[1] + p[1], a_T_b[2] + p[2])
 
 
-def pose_to_matrix(pose: Sequence[float]) -> Matrix:
+def pose_to_matrix(pose: Row) -> Matrix:
     """4x4 homogeneous matrix of a pose."""
     m = np.eye(4)
     m[:3, :3] = quat_to_matrix(pose[3:])
@@ -207,20 +209,20 @@ def matrix_to_pose(m: Matrix) -> Pose:
     return (float(m[0, 3]), float(m[1, 3]), float(m[2, 3]), *matrix_to_quat(m))
 
 
-def pose_error(a: Sequence[float], b: Sequence[float]) -> tuple[Vec3, Vec3]:
+def pose_error(a: Row, b: Row) -> tuple[Vec3, Vec3]:
     """What takes pose a to pose b, both in the frame the poses are given in: translation (m), rotation vector (rad)."""
     d = (b[0] - a[0], b[1] - a[1], b[2] - a[2])
     return d, quat_to_rotvec(quat_multiply(b[3:], quat_conjugate(a[3:])))
 
 
-def worst_point_distance(a: Sequence[float], b: Sequence[float], radius: float) -> float:
+def worst_point_distance(a: Row, b: Row, radius: float) -> float:
     """Upper bound (m) on how far any tool point within `radius` (m) of the tip lies apart between two poses: |dp| +
     r|dphi|."""
     d, rv = pose_error(a, b)
     return norm(d) + radius * norm(rv)
 
 
-def interpolate(a: Sequence[float], b: Sequence[float], t: float) -> Pose:
+def interpolate(a: Row, b: Row, t: float) -> Pose:
     """Straight line and constant-rate rotation from a (t = 0) to b (t = 1)."""
     p = tuple(a[i] + (b[i] - a[i]) * t for i in range(3))
     return p + quat_slerp(a[3:], b[3:], t)
@@ -229,7 +231,7 @@ def interpolate(a: Sequence[float], b: Sequence[float], t: float) -> Pose:
 # --- axes ------------------------------------------------------------------------------------------------------------
 
 
-def pose_of_axis(point: Sequence[float], direction: Sequence[float], roll: float = 0.0) -> Pose:
+def pose_of_axis(point: Row, direction: Row, roll: float = 0.0) -> Pose:
     """A pose at `point` whose +z is `direction`; `roll` (rad) turns it about that axis. At roll 0 the x axis is the
     base's x axis made perpendicular to the direction (its y axis where the direction is within about 8 deg of x)."""
     z = unit(direction)
@@ -244,20 +246,18 @@ def pose_of_axis(point: Sequence[float], direction: Sequence[float], roll: float
     return pose_from(point, matrix_to_quat(m))
 
 
-def axis_of(pose: Sequence[float]) -> Vec3:
+def axis_of(pose: Row) -> Vec3:
     """Direction of the pose's +z axis: for a tip pose, the direction of drilling."""
     return quat_rotate(pose[3:], (0.0, 0.0, 1.0))
 
 
-def along_axis(pose: Sequence[float], distance: float) -> Pose:
+def along_axis(pose: Row, distance: float) -> Pose:
     """The pose moved by `distance` (m) along its own +z."""
     z = axis_of(pose)
     return (pose[0] + z[0] * distance, pose[1] + z[1] * distance, pose[2] + z[2] * distance, *pose[3:])
 
 
-def axis_errors(
-    pose: Sequence[float], point: Sequence[float], direction: Sequence[float]
-) -> tuple[float, float, float]:
+def axis_errors(pose: Row, point: Row, direction: Row) -> tuple[float, float, float]:
     """How far a guide is off a planned line (point, direction): lateral distance of the guide's axis from the planned
     point (m), angle between the axes (rad), and depth of the tip along the planned direction past the point (m)."""
     z = axis_of(pose)

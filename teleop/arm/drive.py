@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safety.lease import ArmReport, MotionLease, StoredPath
-from teleop.arm import kernels, stopping
+from teleop.arm import stopping
 from teleop.arm.driver import EncoderSample
 from teleop.arm.kinematics import Kinematics
 from teleop.arm.leash import Leash, Limits, Rail, TrajectoryError
@@ -61,7 +61,7 @@ class DriveParams:
     joint_acceleration: float = 10.0
     joint_speed_share: float = 0.8
     limit_margin: float = 0.02
-    e_track: float = 0.001
+    e_track: float = 0.0002
     f_max: float = 30.0
     workspace: tuple[tuple[float, float, float], tuple[float, float, float]] = ((-1.2, -1.2, -0.4), (1.2, 1.2, 1.5))
     lease_max_ns: int = 250_000_000
@@ -186,7 +186,10 @@ def refusal(state: DriveState, lease: MotionLease, now: int, params: DriveParams
     if lease.expiry <= now:
         return f"lease {lease.lease_id} expired {(now - lease.expiry) / 1e6:.1f} ms ago"
     if lease.expiry - now > params.lease_max_ns:
-        return f"lease {lease.lease_id} reaches {(lease.expiry - now) / 1e6:.0f} ms ahead, longest is {params.lease_max_ns / 1e6:.0f}"
+        return (
+            f"lease {lease.lease_id} reaches {(lease.expiry - now) / 1e6:.0f} ms ahead, over the "
+            f"{params.lease_max_ns / 1e6:.0f} ms allowed"
+        )
     if not (isfinite(lease.v_cap) and isfinite(lease.w_cap) and lease.v_cap > 0.0 and lease.w_cap > 0.0):
         return f"caps {lease.v_cap}, {lease.w_cap} are not positive numbers"
     if state.fault:
@@ -239,7 +242,7 @@ def step(
     governor."""
     kin = params.kin
     s = replace(state)
-    late = now - s.last_now - params.period_ns if s.started else 0
+    late = now - s.last_now - params.period_ns if s.started and not s.parked else 0
     pose, err, report_speed = _watch(s, now, sample, params)
     if fault and not s.fault:
         s.fault = fault
@@ -437,7 +440,7 @@ def _move_path(s: DriveState, lease: MotionLease | None, params: DriveParams) ->
         end = min(lease.s_limit, path.length)
         d, s.ds, s.dds = params.rail.track(end - s.s, s.ds, s.dds, Limits(v_cap, params.a, params.j), dt)
     s.s = min(s.s + max(d, 0.0), path.length)
-    q, slope = path.at(s.s)
+    q, _slope = path.at(s.s)
     if s.offset is not None:
         share = 1.0 - min(s.s / params.blend, 1.0)
         if share > 0.0:

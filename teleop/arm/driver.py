@@ -46,7 +46,8 @@ class ArmDriver(Protocol):
         ...
 
     def write(self, q_ref: Array, dq_ref: Array) -> None:
-        """Joint position reference (rad) with velocity feed-forward (rad/s), valid for the next period."""
+        """The posture to be reached at the end of the coming period (rad), and the speed there (rad/s) as
+        feed-forward."""
         ...
 
     def brakes(self, on: bool) -> None:

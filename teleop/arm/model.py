@@ -33,7 +33,9 @@ class ArmModel:
 
     lower/upper (n,) rad, v_max (n,) rad/s, effort (n,) N m; home (n,) rad; flange_T_tip from the tool's URDF, +z the
     direction of drilling; tool_radius (m): every tool point that may touch the patient lies within it of the tip;
-    park (n,) is the posture the arm is parked in, clear of the table."""
+    base_spheres, link_spheres (one tuple per joint), tool_spheres: (x, y, z, r) covering the collision meshes, in the
+    base
+    frame, the frame behind each joint, the tip frame."""
 
     name: str
     joint_names: tuple[str, ...]
@@ -54,6 +56,9 @@ class ArmModel:
     base_link: str
     flange_link: str
     last_link_T_flange: Pose
+    base_spheres: tuple[tuple[float, ...], ...]
+    link_spheres: tuple[tuple[tuple[float, ...], ...], ...]
+    tool_spheres: tuple[tuple[float, ...], ...]
 
     @property
     def n(self) -> int:
@@ -154,6 +159,13 @@ def load_model(name_or_path: str | Path = "iiwa7") -> ArmModel:
         raise ModelError(f"{path}: key {error} is missing") from error
 
 
+def _spheres(rows: list[list[float]], path: Path) -> tuple[tuple[float, ...], ...]:
+    for row in rows:
+        if len(row) != 4 or row[3] <= 0.0:
+            raise ModelError(f"{path}: a sphere is x, y, z, r with r > 0, found {row}")
+    return tuple(tuple(float(v) for v in row) for row in rows)
+
+
 def build_model(config: dict[str, Any], path: Path) -> ArmModel:
     """ArmModel of a configuration already read; `path` anchors relative paths and names the file in errors."""
     urdf = resolve(config["urdf"], path)
@@ -220,4 +232,7 @@ def build_model(config: dict[str, Any], path: Path) -> ArmModel:
         base_link=str(config["base_link"]),
         flange_link=str(config["last_link"]),
         last_link_T_flange=last_T_flange,
+        base_spheres=_spheres(config.get("spheres", {}).get("base", []), path),
+        link_spheres=tuple(_spheres(link, path) for link in config.get("spheres", {}).get("links", [])),
+        tool_spheres=_spheres(config["tool"].get("spheres", []), path),
     )
