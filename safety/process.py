@@ -56,6 +56,7 @@ from safety.inputs import (
 from safety.lease import ArmReport
 from safety.params import ParamError, Params
 from safety.roles import Roles, RolesError, read_roles
+from safety.snapshot import encode_situation
 from safety.states import State
 from safety.status import change_key, status_of
 from safety.transitions import MOVING
@@ -353,6 +354,7 @@ class GovernorProcess:
             self.by_role[role] = c
         if role == "recorder":
             self._record(0, now, "boot", encode_input(self.boot_input), b"\x90", "boot", status_of(self.s, self.params))
+            self._record_snapshot(now)
         self.do(PeerIn(now, role, True))
         say(f"{role} is here")
         c.send(self.pack(status_of(self.s, self.params)))
@@ -492,9 +494,16 @@ class GovernorProcess:
         if self.recorder_gap:
             m["gap"] = self.recorder_gap
         if c.send(self.pack(m)):
-            self.recorder_gap = 0
+            if self.recorder_gap:
+                self.recorder_gap = 0
+                self._record_snapshot(now)
         else:
             self.recorder_gap += 1
+
+    def _record_snapshot(self, now: int) -> None:
+        """The whole memory, so that a replay can begin here: the recorder came after the boot, or missed steps."""
+        if self.s.n:
+            self._record(self.s.n, now, "snapshot", encode_situation(self.s), b"\x90", "snapshot", None)
 
     def _send_status(self, now: int) -> None:
         fast = self._busy() or self.s.auth.holder != ""

@@ -191,7 +191,7 @@ class RecorderNode(Node):
 
     def _event(self, ev: dict[str, Any], now: int) -> None:
         n, stamp = int(ev["n"]), int(ev["stamp"])
-        if self.last_n is not None and n != self.last_n + 1:
+        if self.last_n is not None and n != self.last_n + 1 and ev.get("kind") not in ("boot", "snapshot"):
             missing = max(0, n - self.last_n - 1)
             self.recording.put("log/gap", "longhand_msgs/msg/LogGap", {
                 "schema_version": 1, "stamp_mono": now, "from_mono": now, "until_mono": stamp,
