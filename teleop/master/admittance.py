@@ -3,22 +3,21 @@
     v = (|f| - deadband) / damping, toward the push, at most `speed`;  f: measured push along the axis, or spring k of
     the hand's lead
 
-Off-axis force and torque are ignored. No push, no motion; a push that is not measured for one step is no push.
+Off-axis force and torque are ignored, and so is where the hand is across the axis. No push, no motion; a push that is
+not measured for one step is no push.
 """
 
 from dataclasses import dataclass
 
 from teleop.geometry import Pose, Vec3, dot, unit
-from teleop.master.fixtures import TOOL_AXIS
-from teleop.master.vectors import add, scaled, sub, swing_to
+from teleop.master.vectors import add, scaled, sub
 
 
 @dataclass(frozen=True)
 class AxisAdmittance:
-    """point m, direction (drilling) in base; damping N s/m; deadband N; speed m/s; spring N/m for hands without a
+    """direction (drilling) in base; damping N s/m; deadband N; speed m/s; spring N/m for hands without a
     force sensor."""
 
-    point: Vec3
     direction: Vec3
     damping: float = 1000.0
     deadband: float = 0.5
@@ -38,8 +37,7 @@ class AxisAdmittance:
         return self.spring * dot(sub(hand, at), self.direction)
 
     def step(self, at: Pose, push: float, dt: float) -> Pose:
-        """The next target: the tip on the axis, the tool along it, moved by the push."""
+        """The next target: `at`, moved along the axis by the push. Nothing else of it changes."""
         f = abs(push) - self.deadband
         v = 0.0 if f <= 0.0 else min(self.speed, f / self.damping) * (1.0 if push > 0.0 else -1.0)
-        h = dot(sub(at, self.point), self.direction) + v * dt
-        return (*add(self.point, scaled(self.direction, h)), *swing_to(at[3:], TOOL_AXIS, self.direction))
+        return (*add(at, scaled(self.direction, v * dt)), *at[3:])

@@ -33,7 +33,7 @@ from teleop.master.tremor import TremorFilter
 from teleop.master.vectors import add, scaled, sub
 
 #: A target this close to a zone's surface is outside of it (rounding), m.
-ON_SURFACE = 1e-6
+ON_SURFACE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ class Shaper:
         if self._filter is not None:
             self._filter.reset(now_ns, at)
         self._limiter.reset(at)
+        self._admitted = at
         self._take_residual(at)
 
     def set_fixtures(self, fixtures: Sequence[Fixture], admittance: AxisAdmittance | None = None) -> None:
@@ -100,6 +101,7 @@ class Shaper:
             return
         self._fixtures, self._admittance = tuple(fixtures), admittance
         if self._t is not None:
+            self._admitted = self._limiter.pose
             self._take_residual(self._limiter.pose)
 
     def step(
@@ -126,9 +128,11 @@ class Shaper:
         before = self._limiter.pose
         if self._admittance is not None:
             a = self._admittance
-            after = a.step(before, a.push(smooth, before, wrench), dt)
-            self._say(changes, "axis admittance", allowed, after)
-            allowed = after
+            after = a.step(self._admitted, a.push(smooth, self._admitted, wrench), dt)
+            if norm(sub(after, before)) <= self._params.leash:
+                self._admitted = after  # else the arm is blocked or capped: the push waits for it
+            self._say(changes, "axis admittance", allowed, self._admitted)
+            allowed = self._admitted
         target = self._limiter.step(dt, allowed, speed, turn)
         for f in self._fixtures:
             # only a zone that the target was outside of: a residual inside is walked out of by the hand

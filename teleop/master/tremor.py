@@ -44,19 +44,23 @@ class TremorFilter:
 
     def reset(self, now_ns: int, at: Pose) -> None:
         """At rest at `at`: the next output is `at`."""
-        self._t, self._in = now_ns, list(at)
+        # what is filtered is the way from here, so that a hand at rest is exact to the last bit
+        self._origin = list(at)
+        self._t, self._in, self._out = now_ns, [0.0] * 7, [0.0] * 7
         self._grid = now_ns // GRID_NS
-        self._state = [[[v, v, v, v] for _ in self._c] for v in at]  # per channel and notch: x1, x2, y1, y2
-        self._out = list(at)
+        self._state = [[[0.0] * 4 for _ in self._c] for _ in at]  # per channel and notch: x1, x2, y1, y2
 
     def step(self, now_ns: int, pose: Pose) -> Pose:
         """The filtered pose. Time that goes back is taken as no time at all."""
         if self._t is None or now_ns - self._t > LONGEST_GAP_NS:
             self.reset(now_ns, pose)
             return pose
-        new = list(pose)
-        if sum(a * b for a, b in zip(new[3:], self._in[3:], strict=True)) < 0.0:
-            new[3:] = [-v for v in new[3:]]
+        o = self._origin
+        last_q = [o[k] + self._in[k] for k in (3, 4, 5, 6)]
+        sign = -1.0 if sum(a * b for a, b in zip(pose[3:], last_q, strict=True)) < 0.0 else 1.0
+        new = [p - v for p, v in zip(pose[:3], o, strict=False)] + [
+            sign * p - v for p, v in zip(pose[3:], o[3:], strict=True)
+        ]
         span = now_ns - self._t
         last = now_ns // GRID_NS
         steps = last - self._grid
@@ -70,24 +74,19 @@ class TremorFilter:
                     y = x0 + dx * u
                     for (g, c, r), s in zip(self._c, state, strict=True):
                         x1, x2, y1, y2 = s
-                        out = g * (y + c * x1 + x2 - c * y1) - r * y2
-                        s[0], s[1], s[2], s[3] = y, x1, out, y1
-                        y = out
+                        z = g * (y + c * x1 + x2 - c * y1) - r * y2
+                        s[0], s[1], s[2], s[3] = y, x1, z, y1
+                        y = z
                 self._out[i] = y
             self._grid = last
         if span > 0:
             self._t, self._in = now_ns, new
-        o = self._out
-        return (o[0], o[1], o[2], *quat_normalize(o[3:]))
+        out = [v + d for v, d in zip(o, self._out, strict=True)]
+        return (out[0], out[1], out[2], *quat_normalize(out[3:]))
 
     def shift(self, by: tuple[float, float, float]) -> None:
         """The origin of what is filtered moves by `by` (m): carry the memory along. Exact, because the gain at rest
         is one."""
-        if self._t is None:
-            return
-        for i, d in enumerate(by):
-            self._in[i] += d
-            self._out[i] += d
-            for s in self._state[i]:
-                for k in range(4):
-                    s[k] += d
+        if self._t is not None:
+            for i, d in enumerate(by):
+                self._origin[i] += d
