@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from sim import layout
 from sim.phantom import generate
 from teleop.case.case_file import write_case
 from teleop.case.site_config import SiteConfig, save_site_config
+from teleop.case.surroundings import Surroundings
 from teleop.link.keys import make_directory
 
 #: The historic list: one surgeon in Beijing, three robots in three cities, on 27 August 2019; more names for more sites.
@@ -26,7 +28,7 @@ CITIES = (
     "hohhot", "yinchuan", "xining", "nanchang", "fuzhou", "hefei", "taiyuan", "changsha", "jinan", "dalian",
 )
 #: Links of the demo's hospitals, in turn (names of `sim.network` profiles).
-PROFILES = ("metro-fibre", "5g", "4g")
+PROFILES = ("beijing-tianjin", "beijing-karamay", "beijing-zhangjiakou")
 CONSOLE = "beijing"
 #: RMS of one touch of the tracked probe, as the planner is told (mm).
 TOUCH_FLE_MM = 0.3
@@ -75,7 +77,8 @@ def _write_patient(seed: int, folder: str, case_id: str) -> None:
         target.write_bytes(Path(written[name]).read_bytes())
         files[name] = target
     names, points = load_landmarks(truth / "landmarks.json")
-    write_case(case, case_id, files, dict(zip(names, points, strict=True)), TOUCH_FLE_MM)
+    room = Surroundings(layout.TORSO_HALF, layout.TORSO_MIDDLE_Y, 0.10, layout.TABLE_HALF, layout.FLOOR_Z)
+    write_case(case, case_id, files, dict(zip(names, points, strict=True)), TOUCH_FLE_MM, room)
 
 
 def prepare(

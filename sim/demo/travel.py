@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mcap.exceptions import McapError
-from mcap_ros2.decoder import DecoderFactory
 from mcap.reader import NonSeekingReader
+from mcap_ros2.decoder import DecoderFactory
 
 from safety.inputs import BootIn, ChangeOut, LeaseOut, decode_input, decode_outputs
 from safety.params import Params

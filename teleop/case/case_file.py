@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from teleop.case.surroundings import Surroundings
+
 #: Largest piece of a series in one order (B): a frame on the orders channel stays far below control's priority.
 MAX_CHUNK = 192 * 1024
 
@@ -32,6 +34,7 @@ class CaseFile:
     sha256: dict[str, str]
     landmarks: tuple[tuple[str, NDArray[np.float64]], ...]
     fle_mm: float
+    room: Surroundings
 
     @property
     def ct_sha256(self) -> str:
@@ -70,7 +73,8 @@ def sha256_of(path: Path) -> str:
 
 
 def write_case(
-    folder: Path, case_id: str, files: dict[str, Path], landmarks: dict[str, NDArray[np.float64]], fle_mm: float
+    folder: Path, case_id: str, files: dict[str, Path], landmarks: dict[str, NDArray[np.float64]], fle_mm: float,
+    room: Surroundings,
 ) -> None:
     """Write `case.json` for images that already lie in `folder`."""
     data = {
@@ -78,6 +82,7 @@ def write_case(
         "files": {name: {"file": path.name, "sha256": sha256_of(path)} for name, path in files.items()},
         "landmarks": [{"name": name, "lps_mm": [float(x) for x in point]} for name, point in landmarks.items()],
         "fle_mm": fle_mm,
+        "room": room.to_json(),
     }
     (folder / "case.json").write_text(json.dumps(data, indent=1) + "\n")
 
@@ -92,7 +97,8 @@ def load_case(folder: Path) -> CaseFile:
         landmarks = tuple(
             (str(item["name"]), np.asarray(item["lps_mm"], dtype=np.float64).reshape(3)) for item in data["landmarks"]
         )
-        case = CaseFile(folder, str(data["case_id"]), files, sha256, landmarks, float(data["fle_mm"]))
+        room = Surroundings.from_json(data["room"])
+        case = CaseFile(folder, str(data["case_id"]), files, sha256, landmarks, float(data["fle_mm"]), room)
     except FileNotFoundError:
         raise CaseFileError(f"{path}: no such file; a case folder holds case.json, the images and the labels") from None
     except (KeyError, ValueError, TypeError) as error:

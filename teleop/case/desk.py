@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from teleop.arm.clearance import Scene
 from teleop.case.case_file import CaseFile
 from teleop.case.guide import GuideError, base_T_ref_from_view, guide_error, guide_pose_on_line, mean_pose
 from teleop.case.paths import PathRefused, SitePaths
@@ -221,15 +222,15 @@ class Desk:
         if kind == "approach":
             state = screw_step(self.state, self.state.screw, ScrewStep.APPROACH)
             goal = base_T_ref @ guide_pose_on_line(entry, axis, STAND_OFF_M, here)
-            stored = self.paths.approach(arm.q, goal, self._patient(base_T_ref))
+            stored = self.paths.approach(arm.q, goal, self._around(base_T_ref))
         elif kind == "advance":
             state = screw_step(self.state, self.state.screw, ScrewStep.ADVANCE)
             goal = base_T_ref @ guide_pose_on_line(entry, axis, GUIDE_STOP_M, here)
-            stored = self.paths.line(arm.q, goal, self._patient(base_T_ref))
+            stored = self.paths.line(arm.q, goal, self._around(base_T_ref))
         elif kind == "retreat":
             state = self.state
             goal = base_T_ref @ guide_pose_on_line(entry, axis, STAND_OFF_M, here)
-            stored = self.paths.line(arm.q, goal, self._patient(base_T_ref))
+            stored = self.paths.line(arm.q, goal, self._around(base_T_ref))
         else:
             return {"ok": False, "reason": f"unknown path kind {kind!r}: approach, advance or retreat"}
         reply = self._store(stored)
@@ -261,7 +262,7 @@ class Desk:
         entry, axis = self._line()
         here = np.linalg.inv(base_T_ref) @ arm.base_T_tip
         goal = base_T_ref @ guide_pose_on_line(entry, axis, keep, here)
-        return reply | {"on_line": False} | self._store(self.paths.correction(arm.q, goal, self._patient(base_T_ref)))
+        return reply | {"on_line": False} | self._store(self.paths.correction(arm.q, goal, self._around(base_T_ref)))
 
     def _breath_hold(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         self.room.breath_hold(bool(order["on"]))
@@ -367,6 +368,10 @@ class Desk:
             "scatter_mm": scatter * 1e3,
         }
 
+    def _around(self, base_T_ref: NDArray[np.float64]) -> Scene:
+        """What the arm must keep clear of, where this map puts it."""
+        return self.case.room.scene(self._patient(base_T_ref))
+
     def _patient(self, base_T_ref: NDArray[np.float64]) -> NDArray[np.float64]:
         """base_T_ct (4,4), metres: where the registered images lie in the arm's frame."""
         return base_T_ref @ self._registration().ref_T_ct
@@ -384,7 +389,7 @@ class Desk:
             sigma_reg_m=registered.tre95_mm / 1.96e3,
             entry=base_T_ref[:3, :3] @ entry + base_T_ref[:3, 3],
             axis=base_T_ref[:3, :3] @ axis,
-            keepouts=self.paths.keepouts(),
+            keepouts=self.case.room.keepouts(self._patient(base_T_ref)),
         ))
 
     def _store(self, stored: Any) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import pytest
 
 from teleop.case.script import Script, ScriptTimeout, pause, together, until
 
