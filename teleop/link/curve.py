@@ -207,3 +207,4 @@ class Monitor:
     def close(self) -> None:
         """Stop watching."""
         self._watched.disable_monitor()
+        self.socket.close(0)  # pyzmq leaves this to the garbage collector, and the context would wait for it
