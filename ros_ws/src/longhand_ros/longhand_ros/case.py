@@ -126,18 +126,19 @@ class CaseNode(Node):
 
     @staticmethod
     def _take(subscription: Any, kind: Any) -> Any:
-        with subscription.handle as handle:
-            got = handle.take_message(kind, False)
+        with subscription.handle:
+            got = subscription.handle.take_message(kind, False)
         return got[0] if got is not None else None
 
     def _take_orders(self) -> None:
-        with self.orders.handle as handle:
+        handle = self.orders.handle
+        with handle:
             while True:
                 request, header = handle.service_take_request(CaseOrder.Request)
                 if request is None:
                     break
                 order = msgpack.unpackb(bytes(request.order), raw=False)
-                self.asked.append((self._submit(request.key, order), header))
+                self.asked.append((self._submit(request.key, order), header.request_id))
             for future, header in [a for a in self.asked if a[0].done()]:
                 handle.service_send_response(CaseOrder.Response(reply=list(msgpack.packb(future.result()))), header)
         self.asked = [a for a in self.asked if not a[0].done()]
