@@ -52,6 +52,11 @@ class Striker:
     first_lease_ns: int = 0
     struck_ns: int = 0
 
+    @property
+    def killed(self) -> bool:
+        """True once a process was killed by us."""
+        return self.struck_ns > 0 and self.plan.name.startswith("kill-")
+
     def look(self, now_ns: int, lease_id: int, speed: float) -> bool:
         """One look at the arm; strikes when its time has come. True at the look at which it struck."""
         if self.struck_ns:

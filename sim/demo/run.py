@@ -25,6 +25,8 @@ from teleop.launch.runner import Ended, Line, Runner
 
 #: A demo that takes longer than this per site is ended (s).
 SITE_LIMIT_S = 300.0
+#: After a process was killed nothing is restarted: the demo watches the arm come to rest for so long, then ends (s).
+AFTER_KILL_S = 6.0
 #: The judge looks this often; with a fault armed, ten times as often (s).
 LOOK_S = 0.1
 
@@ -112,6 +114,8 @@ class DemoRun:
                 for event in lines.read():
                     in_hand = self._console_event(event, rooms) or in_hand
                 now = time.monotonic()
+                if striker is not None and striker.killed and now - striker.struck_ns * 1e-9 > AFTER_KILL_S:
+                    break
                 if now >= next_look:
                     armed = striker is not None and not striker.struck_ns
                     next_look = now + (LOOK_S / 10 if armed else LOOK_S)
@@ -155,8 +159,8 @@ class DemoRun:
                 self.say(f"[{event.name}] {event.text}")
         elif isinstance(event, Ended):
             self._log.write(f"*** {event.name} {event.why}\n")
-            meant = striker is not None and striker.struck_ns and event.signal == "SIGKILL"
-            if event.name == "console":
+            meant = striker is not None and striker.killed and event.signal == "SIGKILL"
+            if event.name == "console" and not meant:
                 self.watched.done = True
             if not event.expected and not (event.name == "console" and event.clean):
                 self.say(f"{event.name} {event.why}")
