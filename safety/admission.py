@@ -12,7 +12,7 @@ from safety.inputs import CommandIn, HaltOut, LeaseOut, Output, VerdictOut
 from safety.lease import MotionLease, StoredPath
 from safety.params import Params
 from safety.situation import Situation
-from safety.speed_law import speed_limit, travel_bound
+from safety.speed_law import rest_bound_ns, speed_limit, travel_bound
 from safety.states import Mode, Reason, State
 from safety.transitions import begin_drill, end_motion, hold, move_to, pause, stop
 
@@ -29,6 +29,8 @@ def on_command(s: Situation, out: list[Output], i: CommandIn, p: Params) -> None
         s.alarms = alarms.raised(s.alarms, "masquerade", f"peer {i.peer} sent a command as {i.key!r}", s.now)
         _count(s, Reason.ROLE)
         return
+    if s.lease is not None and s.now >= s.lease.expiry:  # nobody ticked in time: it ended all the same
+        pause(s, out, p, "lease", "no valid command in time", "line")
     try:
         c = decode_command(i.data)
     except Refusal as refusal:
@@ -126,8 +128,8 @@ def _stale(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     s.est = s.est.with_frame(s.now, age, -1)
     s.age = age
     if s.state in (State.ACTIVE, State.DEGRADED, State.PAUSE) and s.auth.holder != authority.LOCAL:
-        p95 = s.est.age_p95() or 0
-        if age > p.a_any_ns or p95 > p.a_hold_ns:
+        stale = sum(1 for f in s.est.frames if f[2] < 0)
+        if age > p.a_any_ns or stale >= p.stale_hold:
             hold(s, out, p, f"loop age {age // 1_000_000} ms: the surgeon would act on an old picture", "line")
 
 
@@ -199,7 +201,10 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     )  # fmt: skip
     s.next_lease += 1
     s.v_cap, s.w_cap, s.v_why, s.margin, s.mode = v, w, why, margin, c.mode
-    s.bound = travel_bound(v, p)
+    if v >= s.peak_v or s.now >= s.peak_until:
+        s.peak_v = v
+        s.peak_until = s.now + rest_bound_ns(v, p)
+    s.bound = travel_bound(s.peak_v, p)  # a cap that was just lowered may still be in the arm's motion
     if s.state in (State.READY, State.PAUSE, State.HOLD) and c.mode != Mode.REHEARSAL:
         move_to(s, out, State.ACTIVE, "motion permitted", s.auth.holder)
         s.alarms = alarms.cleared(s.alarms, "hold")

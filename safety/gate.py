@@ -99,7 +99,7 @@ def motion(s: Situation, c: Command, p: Params) -> Refused:
         refused = check(s, c, p)
         if refused[0] is not Reason.OK:
             return refused
-    if s.press_floor < 0 or c.press <= s.press_floor:
+    if s.press_floor < 0 or c.press <= s.press_floor or c.press < s.press:
         return Reason.DEADMAN, "release the deadman and press it again"
     return PASS
 

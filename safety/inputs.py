@@ -174,6 +174,11 @@ class FaultOut:
 
 
 @dataclass(frozen=True, slots=True)
+class ClearOut:
+    """To the arm: a person on site (or the holder, after a force hold) asks the drive to forget its latched fault."""
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictOut:
     """To the bringer of a command."""
 
@@ -213,14 +218,14 @@ class PersistOut:
     fault: str
 
 
-Output = LeaseOut | PathOut | ForgetOut | HaltOut | FaultOut | VerdictOut | ReplyOut | ChangeOut | PersistOut
+Output = LeaseOut | PathOut | ForgetOut | HaltOut | FaultOut | ClearOut | VerdictOut | ReplyOut | ChangeOut | PersistOut
 
 _INPUTS: dict[str, type] = {
     "boot": BootIn, "command": CommandIn, "order": OrderIn, "stop": StopIn, "link": LinkIn, "peer": PeerIn,
     "beat": BeatIn, "report": ReportIn, "path_ok": PathOkIn, "arm": ArmIn, "roles": RolesIn, "tick": TickIn,
 }  # fmt: skip
 _OUTPUTS: dict[str, type] = {
-    "lease": LeaseOut, "path": PathOut, "forget": ForgetOut, "halt": HaltOut, "fault": FaultOut,
+    "lease": LeaseOut, "path": PathOut, "forget": ForgetOut, "halt": HaltOut, "fault": FaultOut, "clear": ClearOut,
     "verdict": VerdictOut, "reply": ReplyOut, "change": ChangeOut, "persist": PersistOut,
 }  # fmt: skip
 KIND_OF: dict[type, str] = {cls: kind for table in (_INPUTS, _OUTPUTS) for kind, cls in table.items()}

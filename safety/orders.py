@@ -14,12 +14,13 @@ from safety.admission import on_stop
 from safety.conditions import blockers
 from safety.decode import Refusal
 from safety.fixtures import scene_from
-from safety.inputs import ForgetOut, HaltOut, OrderIn, Output, PathOut, PersistOut, ReplyOut
+from safety.inputs import ClearOut, ForgetOut, HaltOut, OrderIn, Output, PathOut, PersistOut, ReplyOut
 from safety.lease import StoredPath, path_digest
 from safety.params import Params
 from safety.roles import Roles
 from safety.situation import Situation
 from safety.states import Mode, Reason, State
+from safety.supervision import self_test
 from safety.transitions import (
     MOVING,
     begin_drill,
@@ -158,7 +159,8 @@ def _return_local(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Ans
         return _no(f"return_local: the arm is in {s.state}, not LOCAL")
     s.auth = authority.return_to_ready(s.auth)
     s.alarms = alarms.cleared(s.alarms, "take_over")
-    move_to(s, out, State.READY, "returned by the bedside", i.key)
+    move_to(s, out, State.INIT, "returned by the bedside", i.key)  # the self-test once more: the arm may have changed
+    self_test(s, out, p)
     return _yes()
 
 
@@ -247,6 +249,7 @@ def _resume(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
 def _ack(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
     if i.key == s.auth.holder and s.state is State.HOLD:
         s.acked = True
+        _clear_drive(s, out)
         if i.key == LOCAL:
             s.alarms = alarms.cleared(s.alarms, "hold")
             move_to(s, out, State.READY, "acknowledged by the local client", i.key)
@@ -259,12 +262,21 @@ def _rearm(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
     if s.fault_to_ack and s.state is State.INIT:
         s.fault_to_ack = ""
         out.append(PersistOut(""))
+        _clear_drive(s, out)
         return _yes()
     if s.state is not State.STOP:
         return _no(f"rearm: the arm is in {s.state}, not STOP" + (f" ({s.reason})" if s.state is State.FAULT else ""))
     s.alarms = alarms.acknowledged(alarms.cleared(s.alarms, "stop"), "stop")
+    _clear_drive(s, out)
     move_to(s, out, State.READY, "re-armed on site", i.key)
     return _yes()
+
+
+def _clear_drive(s: Situation, out: list[Output]) -> None:
+    """Ask a drive at fault to forget it; where it cannot, the fault counts again after half a second."""
+    if s.report is not None and s.report.drive == "fault":
+        out.append(ClearOut())
+        s.clear_until = s.now + 500_000_000
 
 
 def _speed(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:

@@ -67,6 +67,7 @@ class Params:
     arm_silent_parked_ns: int = 2 * S
     # Counting.
     rejects_hold: int = 10
+    stale_hold: int = 5
     resumes_max: int = 3
     resumes_window_ns: int = 60 * S
     holds_max: int = 3
@@ -208,6 +209,7 @@ ENVELOPE: dict[str, tuple[float, float, str]] = {
     "arm_silent_ns": (50 * MS, 1 * S, "report silence while moving"),
     "arm_silent_parked_ns": (500 * MS, 5 * S, "report silence while parked (10 Hz)"),
     "rejects_hold": (2, 50, "holder's own rejects in 1 s"),
+    "stale_hold": (1, 20, "stale frames in 1 s: 5 is 5 % of 100 Hz"),
     "resumes_max": (0, 10, "soft resumes per window"),
     "resumes_window_ns": (10 * S, 600 * S, "window of the soft resumes"),
     "holds_max": (1, 10, "HOLDs per window before STOP"),

@@ -31,6 +31,7 @@ from safety.inputs import (
     BeatIn,
     BootIn,
     ChangeOut,
+    ClearOut,
     CommandIn,
     FaultOut,
     ForgetOut,
@@ -466,6 +467,8 @@ class GovernorProcess:
             self._to_arm({"t": "clear_paths"})
         elif type(o) is FaultOut:
             self._to_arm({"t": "fault", "why": o.why})
+        elif type(o) is ClearOut:
+            self._to_arm({"t": "clear"})
         elif type(o) is VerdictOut:
             self._to_role(o.peer, {"t": "verdict", "key": o.key, "seq": o.seq, "reason": o.reason, "text": o.text})
         elif type(o) is ReplyOut:

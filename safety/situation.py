@@ -133,6 +133,9 @@ class Situation:
     stop_ordinal: int = 0
     stop_by: str = ""
     log_deadline: int = 0
+    clear_until: int = 0  # the drive was asked to clear its fault: until then its old fault is no new one
+    peak_v: float = 0.0  # the highest cap that may still be in the arm's motion, and until when
+    peak_until: int = 0
     stuck_at: int = 0
     alarms: Alarms = ()
 

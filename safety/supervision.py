@@ -48,7 +48,7 @@ def on_report(s: Situation, out: list[Output], i: ReportIn, p: Params) -> None:
         return
     s.report, s.report_at = r, s.now
     s.alarms = alarms.cleared(s.alarms, "arm_lost")
-    if r.drive == "fault" and s.state is not State.INIT:
+    if r.drive == "fault" and s.state is not State.INIT and s.now >= s.clear_until:
         _drive_fault(s, out, r.fault, p)
     if r.tracking_error > p.tracking_stop:
         s.alarms = alarms.raised(s.alarms, "tracking", f"{r.tracking_error * 1e3:.1f} mm off its reference", s.now)
@@ -207,12 +207,13 @@ def on_tick(s: Situation, out: list[Output], i: TickIn, p: Params) -> None:
     update_health(s, p)
     quality(s, out, p)
     if s.state is State.INIT:
-        _boot(s, out, p)
+        self_test(s, out, p)
     if s.drill is not None and s.now - s.drill.t0 > 5_000_000_000:
         s.drill = None  # never came to rest: not passed
 
 
-def _boot(s: Situation, out: list[Output], p: Params) -> None:
+def self_test(s: Situation, out: list[Output], p: Params) -> None:
+    """INIT -> READY when everything that motion needs is there."""
     recorder = s.peers.get("recorder")
     if s.fault_to_ack:
         s.reason = f"the last run ended in a fault ({s.fault_to_ack}): acknowledge it on site"
