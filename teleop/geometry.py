@@ -31,6 +31,10 @@ UNIT_TOLERANCE = 1e-3
 
 def norm(v: Row) -> float:
     """Euclidean length of a vector of any size."""
+    if len(v) == 3:  # spelled out, the same sum to the last bit: this is called a hundred times per tick of a hand
+        return sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2])
+    if len(v) == 4:
+        return sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3])
     return sqrt(sum(x * x for x in v))
 
 

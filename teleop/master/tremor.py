@@ -25,7 +25,7 @@ LONGEST_GAP_NS = 100_000_000
 
 
 def notch_coefficients(f0: float, q: float, rate_hz: float) -> tuple[float, float, float]:
-    """(g, c, r) of y = g (x0 + c x1 + x2) - g c y1 - r y2, the cookbook's notch with b0 = b2 = g and a1 = b1."""
+    """(g, c, r) of the cookbook's notch, b = g (1, c, 1), a = (1, g c, r)."""
     w = 2.0 * pi * f0 / rate_hz
     alpha = sin(w) / (2.0 * q)
     return 1.0 / (1.0 + alpha), -2.0 * cos(w), (1.0 - alpha) / (1.0 + alpha)
@@ -38,7 +38,8 @@ class TremorFilter:
         if strength not in STRENGTHS:
             raise ValueError(f"tremor filter {strength!r} is not one of {', '.join(STRENGTHS)}")
         q = STRENGTHS[strength]
-        self._c = [notch_coefficients(f, q, 1e9 / GRID_NS) for f in NOTCHES_HZ]
+        (g, c, r), (h, d, s) = (notch_coefficients(f, q, 1e9 / GRID_NS) for f in NOTCHES_HZ)
+        self._c = (g, g * c, r, h, h * d, s)
         self.delay = sum(1.0 / (q * 2.0 * pi * f) for f in NOTCHES_HZ)  # s, of slow motion
         self._t: int | None = None
 
@@ -48,7 +49,7 @@ class TremorFilter:
         self._origin = list(at)
         self._t, self._in, self._out = now_ns, [0.0] * 7, [0.0] * 7
         self._grid = now_ns // GRID_NS
-        self._state = [[[0.0] * 4 for _ in self._c] for _ in at]  # per channel and notch: x1, x2, y1, y2
+        self._state = [(0.0, 0.0, 0.0, 0.0)] * 7  # of each channel: two of each notch, transposed direct form II
 
     def step(self, now_ns: int, pose: Pose) -> Pose:
         """The filtered pose. Time that goes back is taken as no time at all."""
@@ -67,17 +68,20 @@ class TremorFilter:
         if steps > 0:
             # fractions of the way from the last reading to this one at each grid point in between
             at = [((self._grid + 1 + k) * GRID_NS - self._t) / span for k in range(steps)]
-            for i, state in enumerate(self._state):
-                x0, dx = self._in[i], new[i] - self._in[i]
-                y = self._out[i]
+            g, gc, r, h, hd, s = self._c
+            for i, (a1, a2, b1, b2) in enumerate(self._state):
+                x0, dx, y = self._in[i], new[i] - self._in[i], self._out[i]
+                if x0 == dx == y == a1 == a2 == b1 == b2 == 0.0:
+                    continue
                 for u in at:
-                    y = x0 + dx * u
-                    for (g, c, r), s in zip(self._c, state, strict=True):
-                        x1, x2, y1, y2 = s
-                        z = g * (y + c * x1 + x2 - c * y1) - r * y2
-                        s[0], s[1], s[2], s[3] = y, x1, z, y1
-                        y = z
-                self._out[i] = y
+                    x = x0 + dx * u
+                    z = g * x + a1
+                    a1 = gc * (x - z) + a2
+                    a2 = g * x - r * z
+                    y = h * z + b1
+                    b1 = hd * (z - y) + b2
+                    b2 = h * z - s * y
+                self._out[i], self._state[i] = y, (a1, a2, b1, b2)
             self._grid = last
         if span > 0:
             self._t, self._in = now_ns, new
