@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 CHANGE_TOPIC, CHANGE_TYPE = "governor/change", "longhand_msgs/msg/GovernorChange"
+ALARM_TOPIC, ALARM_TYPE = "governor/alarm", "longhand_msgs/msg/Alarm"
 SECOND_TOPIC, SECOND_TYPE = "log/second", "longhand_msgs/msg/SecondSummary"
 PERIOD_NS = 1_000_000_000
 
@@ -36,6 +37,7 @@ class Overview:
         self._from = mono
         self._signals: dict[str, list[float]] = {}  # low, high, sum, count
         self._now: dict[str, Any] = {}
+        self._alarms: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, value: object) -> None:
         """One sample of a signal. Anything but a finite number is left out (a status may say None)."""
@@ -57,11 +59,34 @@ class Overview:
             if isinstance(value, (int, float)):
                 self.add(name + suffix, value * factor)
 
+    def alarms(self, status: Mapping[str, Any], mono: int) -> list[dict[str, Any]]:
+        """Fields of an Alarm for each that entered, was acknowledged, or left since the status before."""
+        now = {str(a["id"]): a for a in status.get("alarms") or ()}
+        found: list[tuple[str, Mapping[str, Any]]] = []
+        for id_, alarm in now.items():
+            old = self._alarms.get(id_)
+            if old is None or old["since"] != alarm["since"]:
+                found.append(("enter", alarm))
+            elif alarm["acked"] and not old["acked"]:
+                found.append(("ack", alarm))
+        found += [("exit", alarm) for id_, alarm in self._alarms.items() if id_ not in now]
+        self._alarms = now
+        stamp = int(status.get("stamp") or mono)
+        return [
+            {
+                "schema_version": 1, "stamp_mono": stamp, "id": str(a["id"]), "priority": str(a["priority"]),
+                "phase": phase, "latched": bool(a["latched"]), "text": str(a["text"]),
+                "what_to_do": str(a["what_to_do"]), "who": "governor",
+            }
+            for phase, a in found
+        ]  # fmt: skip
+
     def status(self, status: Mapping[str, Any], n: int, mono: int) -> dict[str, Any] | None:
         """Take in a governor status; the fields of a GovernorChange when something changed."""
         self.add_fields(STATUS_SIGNALS, status)
         now = {
             "state": str(status.get("state") or ""), "holder": str(status.get("holder") or ""),
+            "holder_name": str(status.get("holder_name") or ""),
             "holder_role": str(status.get("holder_role") or ""), "mode": str(status.get("mode") or ""),
             "epoch": int(status.get("epoch") or 0),
         }  # fmt: skip
@@ -69,7 +94,7 @@ class Overview:
             return None
         old, self._now = self._now, now
         return {
-            "schema_version": 1, "stamp_mono": int(status.get("t_robot") or mono), "n": max(0, n),
+            "schema_version": 1, "stamp_mono": int(status.get("stamp") or mono), "n": max(0, n),
             "old_state": old.get("state", ""), "reason": str(status.get("reason") or ""),
             "what_to_do": str(status.get("what_to_do") or ""), **now,
         }  # fmt: skip

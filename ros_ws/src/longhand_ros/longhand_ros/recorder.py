@@ -34,6 +34,8 @@ from safety.log.cdr import CdrError, TypeStore
 from safety.log.disk import FULL, LOW, NO_GRANT, require_space
 from safety.log.recording import Recording
 from safety.log.seconds import (
+    ALARM_TOPIC,
+    ALARM_TYPE,
     ARM_SIGNALS,
     CHANGE_TOPIC,
     CHANGE_TYPE,
@@ -188,6 +190,8 @@ class RecorderNode(Node):
                 change = self.overview.status(message, self.last_n or 0, now)
                 if change is not None:
                     self.recording.put(CHANGE_TOPIC, CHANGE_TYPE, change, now)
+                for alarm in self.overview.alarms(message, now):
+                    self.recording.put(ALARM_TOPIC, ALARM_TYPE, alarm, now)
 
     def _event(self, ev: dict[str, Any], now: int) -> None:
         n, stamp = int(ev["n"]), int(ev["stamp"])

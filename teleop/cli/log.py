@@ -1,0 +1,138 @@
+"""`longhand log`: Ask a session log: who held the arm, what stopped it, alarms, travel, latency, everything in order."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from safety.log import questions
+from safety.log.cdr import CdrError
+from safety.log.container import ContainerError
+from safety.log.reader import LogReader
+from safety.log.replay import ReplayError
+from safety.log.walk import NotALog
+
+app = typer.Typer(add_completion=False)
+QUESTIONS = ("holder", "holds", "alarms", "travel", "latency", "timeline", "info")
+
+
+@app.command(epilog="Example: longhand log a.mcap holder --at 12.5      longhand log a.mcap travel --json")
+def main(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Session log.")],
+    question: Annotated[str, typer.Argument(help="One of: " + " ".join(QUESTIONS))],
+    at: Annotated[str, typer.Option(help="For holder: seconds from the begin, mono:<ns>, or a UTC time.")] = "",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Answer one question from a session log. This reads; `longhand verify` says whether the log can be believed.
+
+    travel exits with 3 when a measured travel exceeds its bound.
+    """
+    if question not in QUESTIONS:
+        typer.echo(f"usage: {question!r} is no question; ask one of {', '.join(QUESTIONS)}", err=True)
+        raise typer.Exit(2)
+    code = 0
+    try:
+        with LogReader(log) as reader:
+            if question == "holder":
+                answer, lines = _holder(reader, at)
+            elif question == "travel":
+                answer, lines = _travel(reader)
+                code = 3 if answer["exceeded"] else 0
+            else:
+                answer, lines = {
+                    "holds": _holds, "alarms": _alarms, "latency": _latency, "timeline": _timeline, "info": _info,
+                }[question](reader)  # fmt: skip
+    except (NotALog, ReplayError, CdrError, ContainerError, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    print(json.dumps(answer, default=_plain) if json_ else "\n".join(lines))
+    raise typer.Exit(code)
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _s(reader: LogReader, mono: int) -> str:
+    return f"{(mono - reader.start) / 1e9:10.3f} s"
+
+
+def _holder(reader: LogReader, at: str) -> tuple[Any, list[str]]:
+    if at:
+        answer = questions.holder_at(reader, questions.parse_time(at, reader))
+        who = answer.get("name") or answer.get("holder") or "nobody"
+        return answer, [
+            f"{_s(reader, answer['at'])}: {who} (epoch {answer.get('epoch', '-')}, state {answer.get('state_then', '-')})"
+        ]
+    rows = questions.holders(reader)
+    return {"holders": [asdict(h) for h in rows]}, [
+        f"{_s(reader, h.since)}  epoch {h.epoch:<5} {h.name or h.holder or 'nobody'}" for h in rows
+    ] or ["nobody ever held the arm"]
+
+
+def _holds(reader: LogReader) -> tuple[Any, list[str]]:
+    rows = questions.changes(reader)
+    answer = {"changes": [asdict(c) for c in rows], "seconds_in": questions.time_in_states(reader)}
+    lines = [f"{_s(reader, c.stamp)}  {c.old:>8} -> {c.new:<8} {c.reason}   (step {c.n}, by {c.by[:12]})" for c in rows]
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in answer["seconds_in"].items())
+    return answer, [*lines, f"time: {spent}"]
+
+
+def _alarms(reader: LogReader) -> tuple[Any, list[str]]:
+    rows = questions.alarm_lines(reader)
+    return {"alarms": [asdict(a) for a in rows]}, [
+        f"{_s(reader, a.stamp)}  {a.priority:6} {a.phase:5} {a.id}: {a.text}" for a in rows
+    ] or ["no alarms"]
+
+
+def _travel(reader: LogReader) -> tuple[Any, list[str]]:
+    rows = questions.stops(reader)
+    worst = max(rows, key=lambda r: r.travel / r.bound if r.bound else 0.0, default=None)
+    answer = {
+        "stops": [{**asdict(r), "took_ms": r.took_ns / 1e6} for r in rows],
+        "worst": None if worst is None else asdict(worst),
+        "exceeded": sum(r.travel > r.bound for r in rows),
+    }
+    lines = [
+        f"{_s(reader, r.t_k)}  {r.travel * 1e3:7.3f} mm of {r.bound * 1e3:7.3f} mm bound, at rest after "
+        f"{r.took_ns / 1e6:6.1f} ms  {r.mode:9} {r.why}"
+        for r in rows
+    ]
+    if worst is not None:
+        lines.append(f"worst: {worst.travel * 1e3:.3f} mm of {worst.bound * 1e3:.3f} mm; {answer['exceeded']} exceed theirs")
+    return answer, lines or ["the arm never moved under a lease"]
+
+
+def _latency(reader: LogReader) -> tuple[Any, list[str]]:
+    answer = questions.latency(reader)
+    age = ", ".join(f"{k} {v:.1f}" for k, v in answer["loop_age_ms"].items()) or "none"
+    lines = [f"{answer['commands_accepted']} commands accepted; loop age ms: {age}"]
+    lines += [f"refused {n} times: {reason}" for reason, n in sorted(answer["rejected"].items())]
+    lines += [
+        f"path {path}: loss up to {p['loss_max'] * 100:.1f} %, rtt p99 up to {p['rtt_ms_p99_max']:.1f} ms, "
+        f"alive in {p['alive']} of {p['samples']} reports"
+        for path, p in answer["paths"].items()
+    ]
+    return answer, lines
+
+
+def _timeline(reader: LogReader) -> tuple[Any, list[str]]:
+    rows = questions.timeline(reader)
+    return {"timeline": rows}, [f"{row['s']:10.3f} s  {row['what']:7} {row['text']}" for row in rows]
+
+
+def _info(reader: LogReader) -> tuple[Any, list[str]]:
+    header = {k: v for k, v in reader.header.items() if k not in ("params", "site_signature")}
+    header["details"] = json.loads(header["details"])
+    counts: dict[str, int] = {}
+    for message in reader.messages():
+        counts[message.topic] = counts.get(message.topic, 0) + 1
+    answer = {"header": header, "complete": reader.complete, "seconds": (reader.end - reader.start) / 1e9, "messages": counts}
+    lines = [
+        f"session {header['session']}, site {header['site']}, arm {header['arm']}, case {header['case_id'] or '-'}",
+        f"{answer['seconds']:.1f} s, {'complete' if reader.complete else 'cut off: no summary at its end'}",
+        *(f"  {n:9}  {topic}" for topic, n in sorted(counts.items())),
+    ]
+    return answer, lines
