@@ -193,16 +193,13 @@ class ConsoleLink:
         self._send_any({"t": "test", "s": self.session, "ms": ms, "hz": hz, "size": size_down})
 
     def ask_load(self, path: int, ms: int, bits_per_second: int) -> None:
-        """Line test: let the site send filler on one path; `load_bytes` counts what arrives."""
+        """Line test: let the site send filler on one path; `stream.load_bytes` counts what arrives."""
         self._send_any({"t": "test", "s": self.session, "ms": ms, "path": path, "bps": bits_per_second})
 
-    def load_bytes(self) -> list[int]:
-        """Bytes of filler received so far, per path."""
-        return list(self._stream.load_bytes) if self._stream is not None else [0] * len(self.endpoint.paths)
-
-    def bursts(self) -> list[dict[int, int]]:
-        """Per path: length of each run of datagrams lost (or late) in a row -> how often."""
-        return [dict(h.bursts) for h in self._stream.health] if self._stream is not None else []
+    @property
+    def stream(self) -> StreamEnd | None:
+        """The streams' end of the present session, for the line test; None without a session."""
+        return self._stream
 
     def stats(self) -> dict[str, Any]:
         """Health of the paths as this console receives them, as plain data."""
@@ -212,6 +209,7 @@ class ConsoleLink:
             "up": self._up,
             "transport": "tcp" if self.fallback else "udp",
             "paths": [asdict(p) for p in self._stream.stats(now)] if self._stream is not None else [],
+            "combined": asdict(self._stream.combined.stats(now)) if self._stream is not None else None,
             "routes": [{"path": i, "connected": c, "why": w} for i, (c, w) in enumerate(zip(self._connected, self._why))],
             "tcp_rtt_ms": None if self._tcp_rtt_ns is None else self._tcp_rtt_ns / 1e6,
             "stream": dict(self._stream.counts) if self._stream is not None else {},

@@ -60,6 +60,8 @@ class PathHealth:
         self.bad = 0
         self.alive = False
         self.bursts: dict[int, int] = {}  # length of a run of missing counters -> how often
+        #: When a list, every round trip (ns) is appended: for the line test, which looks at minutes.
+        self.record: list[int] | None = None
         self._highest = 0
         self._first = 0
         self._last_rx: int | None = None
@@ -129,6 +131,13 @@ class PathHealth:
         while self._rtts[0][0] < now_ns - _WINDOW_NS:
             self._rtts.popleft()
         self._clock.append((now_ns, rtt_ns, offset_ns))
+        if self.record is not None:
+            self.record.append(rtt_ns)
+
+    @property
+    def highest(self) -> int:
+        """The highest counter seen."""
+        return self._highest
 
     def silence_ns(self, now_ns: int) -> int:
         """Time since the last authenticated datagram (since the start, if there was none)."""

@@ -195,6 +195,7 @@ class SiteLink:
                     "session": s.nonce,
                     "transport": "tcp" if s.fallback else "udp",
                     "paths": [asdict(p) for p in s.stream.stats(now)],
+                    "combined": asdict(s.stream.combined.stats(now)),
                     "stream": dict(s.stream.counts),
                 }
                 for s in self._sessions.values()

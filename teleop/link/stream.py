@@ -5,6 +5,7 @@ Probes (20 a second, on every path) carry four-stamp round trips and a reception
 """
 
 import struct
+from collections import deque
 from dataclasses import dataclass
 
 from teleop.link.estimators import PathHealth, PathStats
@@ -12,14 +13,18 @@ from teleop.link.replay import Arrival, ReplayWindow, Sieve
 from teleop.link.seal import PAYLOAD_MAX_BYTES, Channel, Kind, StreamCipher, Unsealed, parse_header
 
 PROBE_PERIOD_NS = 50_000_000
-#: own send time; peer's send time being answered (0: none yet); own time of its arrival; datagrams received; highest counter.
-PROBE = struct.Struct(">QQQQQ")
+#: own send time; datagrams received on this path so far; highest counter among them; how many echoes follow.
+PROBE = struct.Struct(">QQQB")
+#: An echo: send time of a probe of the peer, own time of its arrival. Every probe is echoed once, also one that was
+#: overtaken: else the slow ones would be missing from the round trips.
+ECHO = struct.Struct(">QQ")
+ECHOES_MAX = 8
 STOP = struct.Struct(">Q")
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A datagram that opened and counts. `peer_lost`: what the peer reports as lost on this path (probes only)."""
+    """A datagram that opened and counts."""
 
     kind: int
     path: int
@@ -46,8 +51,12 @@ class StreamEnd:
         self._load_counter = [0] * paths
         self._sieves = {Kind.COMMAND: Sieve(), Kind.STATE: Sieve()}
         self.health = [PathHealth(p, now_ns) for p in range(paths)]
-        self._heard: list[tuple[int, int]] = [(0, 0)] * paths  # (peer's stamp, my arrival time) of the newest probe
-        self._answered = [0] * paths
+        #: All paths taken together, first arrival counts: what the gate gets to see.
+        self.combined = PathHealth(-1, now_ns)
+        #: What the peer last reported per path: (datagrams received, highest counter).
+        self.peer_report = [(0, 0)] * paths
+        self._to_echo: list[deque[tuple[int, int]]] = [deque(maxlen=ECHOES_MAX) for _ in range(paths)]
+        self._newest = 0
         self._next_probe = now_ns
         self._probe_period = PROBE_PERIOD_NS
         self._probe_pad = 0
@@ -76,9 +85,10 @@ class StreamEnd:
         counter = self.next_counter()
         out = []
         for p, cipher in enumerate(self._out[Channel.STREAM]):
-            stamp, arrived = self._heard[p]
-            h = self.health[p]
-            body = PROBE.pack(now_ns, stamp, arrived, h.received, self._windows[Channel.STREAM][p].highest)
+            echoes = self._to_echo[p]
+            body = PROBE.pack(now_ns, self.health[p].received, self._windows[Channel.STREAM][p].highest, len(echoes))
+            body += b"".join(ECHO.pack(*e) for e in echoes)
+            echoes.clear()
             out.append(cipher.seal(Kind.PROBE, counter, now_ns, body.ljust(self._probe_pad, b"\0")))
         return out
 
@@ -119,6 +129,9 @@ class StreamEnd:
             self.load_bytes[path] += len(data)
             return None
         health.datagram(now_ns, head.counter, head.sent_us)
+        if head.counter > self._newest:
+            self._newest = head.counter
+            self.combined.datagram(now_ns, head.counter, head.sent_us)
         if head.kind == Kind.PROBE:
             self._probe(path, payload, now_ns)
             return None
@@ -143,13 +156,17 @@ class StreamEnd:
         if len(payload) < PROBE.size:
             self.counts["bad"] += 1
             return
-        sent, answers, answer_arrived, _, _ = PROBE.unpack_from(payload)
-        if sent > self._heard[path][0]:
-            self._heard[path] = (sent, now_ns)
-        if answers > self._answered[path]:
-            self._answered[path] = answers
-            rtt = (now_ns - answers) - (sent - answer_arrived)
-            offset = ((answer_arrived - answers) + (sent - now_ns)) // 2
+        sent, received, highest, n = PROBE.unpack_from(payload)
+        if n > ECHOES_MAX or len(payload) < PROBE.size + n * ECHO.size:
+            self.counts["bad"] += 1
+            return
+        self._to_echo[path].append((sent, now_ns))
+        if highest >= self.peer_report[path][1]:
+            self.peer_report[path] = (received, highest)
+        for i in range(n):
+            stamp, arrived = ECHO.unpack_from(payload, PROBE.size + i * ECHO.size)
+            rtt = (now_ns - stamp) - (sent - arrived)
+            offset = ((arrived - stamp) + (sent - now_ns)) // 2
             self.health[path].round_trip(now_ns, rtt, offset)
 
     def stats(self, now_ns: int) -> list[PathStats]:
