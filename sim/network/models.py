@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 MS = 1_000_000
 
@@ -41,12 +41,13 @@ class HyperExponential:
     parts: tuple[tuple[float, float], ...]  # (weight, mean ms), weights add to 1
 
     def draw(self, now_ns: int, rng: random.Random) -> int:
-        u = rng.random()
+        u, chosen = rng.random(), self.parts[-1][1]
         for weight, mean in self.parts:
             if u < weight:
+                chosen = mean
                 break
             u -= weight
-        return int((self.base_ms + rng.expovariate(1 / mean)) * MS)
+        return int((self.base_ms + rng.expovariate(1 / chosen)) * MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def read_trace(path: Path | str) -> tuple[Trace, TraceLoss | None]:
     Raises ValueError naming the file and what is wrong with it.
     """
     path = Path(path)
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    opener: Any = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
         with opener(path, "rt", newline="") as f:
             rows = list(csv.DictReader(f))
@@ -143,8 +144,11 @@ def read_trace(path: Path | str) -> tuple[Trace, TraceLoss | None]:
     if column is None or "t_s" not in rows[0]:
         raise ValueError(f"{path}: a trace has the columns t_s and one of {', '.join(_COLUMNS)}; this has {list(rows[0]) if rows else 'no rows'}")
     drop = _COLUMNS[column]
-    times, rtts, rates = [], [], []
-    t, last = 0, None
+    times: list[int] = []
+    rtts: list[int] = []
+    rates: list[float] = []
+    t = 0
+    last: float | None = None
     for n, row in enumerate(rows, 2):
         try:
             at, rtt = float(row["t_s"]), float(row[column] or "nan")

@@ -1,5 +1,6 @@
 """One UDP port of the relay: every client gets its own socket towards the site, so the site can tell them apart."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -98,7 +99,5 @@ class UdpRoute:
 
 
 def _send(sock: socket.socket, data: bytes, to: tuple[str, int] | None) -> None:
-    try:
+    with contextlib.suppress(OSError):  # a line has no way to complain either
         sock.send(data) if to is None else sock.sendto(data, to)
-    except OSError:
-        pass  # a line has no way to complain either

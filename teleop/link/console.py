@@ -210,7 +210,7 @@ class ConsoleLink:
             "transport": "tcp" if self.fallback else "udp",
             "paths": [asdict(p) for p in self._stream.stats(now)] if self._stream is not None else [],
             "combined": asdict(self._stream.combined.stats(now)) if self._stream is not None else None,
-            "routes": [{"path": i, "connected": c, "why": w} for i, (c, w) in enumerate(zip(self._connected, self._why))],
+            "routes": [{"path": i, "connected": c, "why": w} for i, (c, w) in enumerate(zip(self._connected, self._why, strict=True))],
             "tcp_rtt_ms": None if self._tcp_rtt_ns is None else self._tcp_rtt_ns / 1e6,
             "stream": dict(self._stream.counts) if self._stream is not None else {},
             "counters": dict(self.counters.n),

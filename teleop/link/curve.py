@@ -194,7 +194,7 @@ class Monitor:
 
     def poll(self) -> list[tuple[bool, str]]:
         """(connected, why) of each event since the last call."""
-        out = []
+        out: list[tuple[bool, str]] = []
         while True:
             try:
                 frames = self.socket.recv_multipart(zmq.NOBLOCK)

@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import zmq
 from cryptography.hazmat.primitives import serialization
@@ -290,7 +291,7 @@ def load_roles(path: Path | str) -> Roles:
         seen[curve] = name
         principals[name] = Principal(name, entry["kind"], curve, require_ed25519_key(entry.get("ed25519"), f"{where}.ed25519"))
     grants = []
-    for i, entry in enumerate(data.get("grant", [])):
+    for i, entry in enumerate(_list(data, "grant", path)):
         where = f"{path}: grant {i + 1}"
         g = Grant(_text(entry, "who", where), _text(entry, "role", where), _text(entry, "site", where), str(entry.get("arm", _ANY_ARM)))
         if g.who not in principals:
@@ -300,7 +301,7 @@ def load_roles(path: Path | str) -> Roles:
         if g.site not in principals or principals[g.site].kind != "site":
             raise KeyRefused(f"{where}: site = {g.site!r} is no site of this table")
         grants.append(g)
-    revoked = frozenset(require_curve_key(k, f"{path}: revoked") for k in data.get("revoked", []))
+    revoked = frozenset(require_curve_key(k, f"{path}: revoked") for k in _list(data, "revoked", path))
     return Roles(principals, tuple(grants), revoked)
 
 
@@ -349,7 +350,7 @@ def revoke(directory: Path, name: str) -> Roles:
     return roles
 
 
-def _toml(raw: bytes, path: Path) -> dict[str, object]:
+def _toml(raw: bytes, path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
@@ -363,7 +364,14 @@ def _text(data: object, key: str, where: object) -> str:
     return value
 
 
-def _table(data: dict[str, object], key: str, path: Path) -> dict[str, object]:
+def _list(data: dict[str, Any], key: str, path: Path) -> list[Any]:
+    value = data.get(key, [])
+    if not isinstance(value, list):
+        raise KeyRefused(f"{path}: {key} must be a list")
+    return value
+
+
+def _table(data: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     value = data.get(key, {})
     if not isinstance(value, dict):
         raise KeyRefused(f"{path}: [{key}.NAME] tables expected")

@@ -174,12 +174,12 @@ class LineTest:
             m["good"], m["why"] = not why, why
         good = [m["path"] for m in self._measured if m["good"]]
         demo = self.seconds < CERTIFICATE_S
-        why = "" if good else "no path is good enough"
+        verdict = "" if good else "no path is good enough"
         if good and len(good) < len(self._measured):
-            why = f"only path {good[0]} is good: there is nothing to fall back on"
+            verdict = f"only path {good[0]} is good: there is nothing to fall back on"
         self.phase = "done"
         self.result = {
-            "site": self.link.site, "passed": bool(good), "valid": bool(good) and not demo, "demo": demo, "why": why,
+            "site": self.link.site, "passed": bool(good), "valid": bool(good) and not demo, "demo": demo, "why": verdict,
             "seconds": self.seconds, "rate_hz": RATE_HZ, "bytes_up": SIZE_UP + 32, "bytes_down": SIZE_DOWN + 32,
             "combined_longest_gap_ms": self._combined_gap, "paths": self._measured,
         }  # fmt: skip

@@ -83,7 +83,7 @@ class GatewayNode(Node):
         self.peer_checkpoints = self.create_publisher(LogPeerCheckpoint, "log/peer_checkpoint", qos.ORDER)
         self.stats = self.create_publisher(LinkStats, "link/stats", qos.SAMPLES)
         self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
-        self.case = self.create_client(CaseOrder, "case/order")
+        self.case: Any = self.create_client(CaseOrder, "case/order")
         self.asked: dict[int, tuple[str, int, int]] = {}  # sequence number of the request -> (key, order, deadline)
         self.next_roles = self.next_heartbeat = 0
         self.said_stats: Any = None
