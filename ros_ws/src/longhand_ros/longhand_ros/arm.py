@@ -19,7 +19,6 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -29,8 +28,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from longhand_ros.arm_topics import ArmTopics
-from sim.hidden import no_errors
-from sim.robot_file import write_true_robot
+from longhand_ros.robot_model import robot_description
 from sim.room import SimRoom
 from teleop.arm.arm_loop import PARKED_REPORT_NS, REPORT_NS, ArmLoop
 from teleop.arm.drive import drive_params
@@ -59,10 +57,7 @@ class ArmProcess:
         self.door = GovernorDoor(config.arm_socket)
         self.world = PacketServer(config.world_socket)
         self.node = Node("arm", namespace=f"/{config.site}/{config.arm}")
-        with tempfile.TemporaryDirectory() as folder:
-            nominal = write_true_robot(self.model, no_errors(self.model.n), Path(folder) / "robot.urdf")
-            description = nominal.read_text()
-        self.topics = ArmTopics(self.node, self.kin, f"{config.arm}_base", description)
+        self.topics = ArmTopics(self.node, self.kin, f"{config.arm}_base", robot_description(self.model))
         self.loop = ArmLoop(self.room.driver, drive_params(self.kin), self.door, time.monotonic_ns())
         self.pacer = Pacer()
         self.stop = False

@@ -88,6 +88,7 @@ class ArmTopics:
         m.path_hash, m.lease_id = array("B", r.path_hash), r.lease_id
         m.drive, m.fault = r.drive, r.fault
         m.tracking_error, m.late_ns = r.tracking_error, r.late_ns
+        m.q_ref, m.travel = array("d", r.q_ref), r.travel
         self._state.publish(m)
         if r.stamp >= self._next_ask:
             self._next_ask = r.stamp + 1_000_000_000

@@ -67,7 +67,7 @@ class GovernorAdapter(Node):
             config.governor_socket, "adapter", wait_s=governor_wait_s)
         self._next_heartbeat = self._next_connect = 0
         self._arm_stamp = 0
-        self._state = StatePublishers(self, kin, f"{config.site}/{config.arm}")
+        self._state = StatePublishers(self, kin, f"{config.arm}_base")
         self._mirror = Mirror(self)
         self._operating_state = self.create_publisher(OperatingState, "operating_state", qos.LATCHED)
         self._warning = self.create_publisher(StringStamped, "warning", qos.ORDER)

@@ -9,7 +9,7 @@ from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 
 from teleop.arm.model import ArmModel
-from teleop.geometry import invert, matrix_to_pose, pose_to_matrix
+from teleop.geometry import matrix_to_pose, pose_to_matrix
 
 
 def robot_description(model: ArmModel) -> str:
@@ -50,24 +50,30 @@ def _rpy(quat: Sequence[float]) -> str:
 
 
 class Frames:
-    """Names and poses of the frames below a prefix: base link, links, flange, tool mount, tip."""
+    """The tree below `base_frame` (the frame of all poses of the arm): the URDF's own link names, and the tip's.
 
-    def __init__(self, model: ArmModel, prefix: str) -> None:
-        self.prefix = prefix
-        self.base = f"{prefix}/{model.base_link}"
-        self.links = [f"{prefix}/{name}" for name in model.link_names]
-        self.tip = f"{prefix}/guide_tip"
-        last_T_tip = pose_to_matrix(invert(matrix_to_pose(np.eye(4)))) @ model.tool
-        self._last_T_tip = last_T_tip
+    One arm to a ROS domain, so the names need no prefix and RViz shows the robot_description as it is.
+    """
+
+    def __init__(self, model: ArmModel, base_frame: str) -> None:
+        self.base = base_frame
+        self._model = model
 
     def fixed(self) -> list[TransformStamped]:
-        """Transforms that never change: last link to tip."""
-        return [_transform(self.links[-1], self.tip, self._last_T_tip)]
+        """Transforms that never change: base frame to base link, last link to tool mount, mount to tip."""
+        m = self._model
+        root = _root_link(ET.parse(m.tool_urdf).getroot())
+        last_T_mount = pose_to_matrix(m.last_link_T_flange)
+        return [
+            _transform(self.base, m.base_link, np.eye(4)),
+            _transform(m.flange_link, root, last_T_mount),
+            _transform(root, "guide_tip", pose_to_matrix(m.flange_T_tip)),
+        ]
 
     def moving(self, link_frames: NDArray[np.float64]) -> list[TransformStamped]:
         """Transforms of the joints, from (n+1,4,4) base_T_link as `Kinematics.link_frames` gives them."""
-        out, parent, base_T_parent = [], self.base, np.eye(4)
-        for name, base_T_link in zip(self.links, link_frames, strict=False):
+        out, parent, base_T_parent = [], self._model.base_link, np.eye(4)
+        for name, base_T_link in zip(self._model.link_names, link_frames, strict=False):
             out.append(_transform(parent, name, np.linalg.inv(base_T_parent) @ base_T_link))
             parent, base_T_parent = name, base_T_link
         return out
