@@ -22,7 +22,9 @@ they bite:
 5. After a release the arm pauses and increments its rebase. A press that comes before that news is not sent with the
    old rebase (it would be refused) and not lost either: it is *settling* until the arm has confirmed the pause and
    stands.
-6. servo and jog start where the arm stands: a servo target further than `start_jump` from the set-point is not sent.
+6. A pause of the line (kind "lease") may resume softly: the arm stands, the same press goes on from there under the new
+   rebase. Off by default (`soft_resume`); the governor permits it three times a minute within 500 ms.
+7. servo and jog start where the arm stands: a servo target further than `start_jump` from the set-point is not sent.
 """
 
 from collections.abc import Mapping
@@ -31,7 +33,7 @@ from enum import StrEnum
 from typing import Any
 
 from safety.command import COMMAND_VERSION, Command
-from safety.states import Mode
+from safety.states import Mode, State
 from teleop.geometry import Pose, check_pose, norm, pose_error
 from teleop.master.jog import JogLimits, jog_step
 from teleop.master.robot_view import ASKING_STATES, MOTION_STATES, RobotView, robot_view
@@ -88,6 +90,7 @@ class MakerParams:
     stale: int = 500_000_000
     start_jump: float = 0.002
     start_turn: float = 0.05
+    soft_resume: bool = False
     jog: JogLimits = field(default_factory=JogLimits)
 
 
@@ -105,6 +108,7 @@ class CommandMaker:
         self._pressed_in: tuple[int, int, Mode] | None = None  # (epoch, rebase, mode) of the press that goes out
         self._moved_in: tuple[int, int] | None = None  # (epoch, rebase) in which a press of ours may have moved the arm
         self._waiting = ""
+        self._resuming = False
         self._target: Pose | None = None
         self._s_limit: float | None = None
         self._last_now: int | None = None
@@ -134,8 +138,10 @@ class CommandMaker:
         was_pressed = self._pressed_in is not None
         self._judge(now_ns, view, intention)
         pressed = self._pressed_in is not None
+        if self._resuming:
+            return None  # saying nothing keeps the press; press 0 would be a release
         if pressed and not was_pressed:
-            self._ordinal += 1
+            self._ordinal = max(self._ordinal, view.press_floor) + 1
             self._target, self._s_limit = view.setpoint, None
         fields = self._motion(view, intention, dt) if pressed else {}
         if intention.echo_state is not None:
@@ -188,6 +194,10 @@ class CommandMaker:
         mine = (view.epoch, view.rebase, intention.mode)
         if self._pressed_in is not None and view.state in MOTION_STATES:
             self._moved_in = (view.epoch, view.rebase)
+        self._resuming = self._resumes(now_ns, view, intention, mine)
+        if self._resuming:
+            self.phase, self.why = Phase.SETTLING, "the line paused: going on when the arm stands"
+            return
         over = self._over(now_ns, view, intention, mine)
         if not intention.pressed:
             self._pressed_in, self._waiting = None, ""
@@ -209,6 +219,20 @@ class CommandMaker:
         self.why = (
             "" if view.state in MOTION_STATES else f"the arm is in {view.state}: {view.reason or 'asking to move'}"
         )
+
+    def _resumes(self, now_ns: int, view: RobotView, intention: Intention, mine: tuple[int, int, Mode]) -> bool:
+        """True while a press waits for its soft resume; takes the new rebase once the arm stands."""
+        held = self._pressed_in
+        softly = (
+            self._params.soft_resume and held is not None and intention.pressed and not intention.stop
+            and view.state == State.PAUSE and view.pause_kind == "lease"
+            and held != mine and (held[0], held[2]) == (mine[0], mine[2])
+            and now_ns - self._view_at <= self._params.stale
+        )  # fmt: skip
+        if softly and view.standing:
+            self._pressed_in, self._target = mine, view.setpoint
+            return False
+        return softly
 
     def _over(self, now_ns: int, view: RobotView, intention: Intention, mine: tuple[int, int, Mode]) -> str:
         """Why a press is over, or cannot begin, in this tick; "" when nothing speaks against it."""
@@ -233,7 +257,7 @@ class CommandMaker:
             return ""
         if not view.standing:
             return "waiting for the arm to stand still"
-        if intention.mode == Mode.SERVO:
+        if intention.mode == Mode.SERVO and (intention.target is not None or intention.jog is None):
             if intention.target is None:
                 return "no target from the master yet"
             d, turn = pose_error(view.setpoint, intention.target)
@@ -253,10 +277,10 @@ class CommandMaker:
             # never taken back within a press: progress is measured and trembles
             self._s_limit = min(intention.s_goal, max(limit, self._s_limit or 0.0))
             return {"s_limit": self._s_limit}
-        if intention.mode == Mode.JOG:
+        if intention.mode == Mode.JOG or intention.target is None:
             if self._target is None or view.state not in MOTION_STATES:
                 self._target = view.setpoint
             else:
                 self._target = jog_step(self._target, view.setpoint, intention.jog or (0.0,) * 6, dt, self._params.jog)
             return {"target": self._target}
-        return {"target": view.setpoint if intention.target is None else check_pose(intention.target)}
+        return {"target": check_pose(intention.target)}

@@ -157,7 +157,7 @@ class Hand:
                 return HandOut(self.state, False, None, False, wrong, f"{self._why_waiting}: release the deadman")
             self._set(HandState.ALIGNING)
         if self.state is HandState.ENGAGED and phase is not Phase.PRESSED:
-            if held and not reading.holds(CLUTCH):
+            if held and phase is not Phase.SETTLING and not reading.holds(CLUTCH):
                 self._wait("the press is over")
                 return HandOut(self.state, False, None, False, wrong, f"{self._why_waiting}: release the deadman")
             self._set(HandState.ALIGNING)

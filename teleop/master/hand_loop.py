@@ -15,7 +15,7 @@ from typing import Any
 from safety.command import Command
 from safety.states import Mode
 from teleop.geometry import Pose, pose_error, quat_conjugate, quat_rotate
-from teleop.master.command_maker import CommandMaker, Intention
+from teleop.master.command_maker import CommandMaker, Intention, MakerParams
 from teleop.master.device import Capabilities
 from teleop.master.guard import GuardParams, Reading, SampleGuard
 from teleop.master.hand import Hand, HandOut, HandSettings
@@ -70,9 +70,10 @@ class HandLoop:
     shaping: ShapingParams = field(default_factory=ShapingParams)
     rate: RateParams = field(default_factory=RateParams)
     guard: GuardParams = field(default_factory=GuardParams)
+    maker_params: MakerParams = field(default_factory=MakerParams)
 
     def __post_init__(self) -> None:
-        self.maker = CommandMaker(self.me)
+        self.maker = CommandMaker(self.me, self.maker_params)
         self.hand, self.shaper = Hand(), Shaper(self.shaping)
         self.selector, self._ladder = DeviceSelector(), ScaleLadder(self.scale)
         self._channels = {

@@ -31,6 +31,8 @@ class RobotView:
     epoch: int
     rebase: int
     last_seq: int
+    press_floor: int
+    pause_kind: str
     v_cap: float
     w_cap: float
     loop_age: float
@@ -64,6 +66,8 @@ def robot_view(frame: Mapping[str, Any]) -> RobotView:
             epoch=int(gov["epoch"]),
             rebase=int(gov["rebase"]),
             last_seq=int(gov.get("last_seq") or 0),
+            press_floor=int(gov.get("press_floor") or 0),
+            pause_kind=str(gov.get("pause_kind") or ""),
             v_cap=float(gov.get("v_cap") or 0.0),
             w_cap=float(gov.get("w_cap") or 0.0),
             loop_age=float(gov.get("loop_age_ns") or 0) * 1e-9,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safety.command import COMMAND_KEYS, COMMAND_MAX_BYTES
 from safety.states import Mode, State
 from teleop.geometry import norm, pose_error
-from teleop.master.command_maker import CommandMaker, Intention, Phase
+from teleop.master.command_maker import CommandMaker, Intention, MakerParams, Phase
 from teleop.master.jog import JogLimits, jog_step
 
 TICK = 10_000_000
@@ -116,6 +116,41 @@ def test_a_press_that_comes_before_the_arm_confirmed_the_last_release_waits_for_
     assert bench.maker.phase is Phase.SETTLING
     command = bench(GOAL, rebase=2, state=State.PAUSE)
     assert (command.press, command.rebase) == (2, 2)
+
+
+def test_a_console_that_starts_anew_presses_above_the_robots_floor(bench):
+    assert bench(GOAL, press_floor=41).press == 42
+
+
+def test_a_pause_of_the_line_resumes_softly_only_where_that_is_switched_on(state_frame):
+    paused = {"rebase": 2, "state": State.PAUSE, "pause_kind": "lease"}
+    strict = Bench(state_frame)
+    strict(GOAL)
+    assert strict(GOAL, **paused).press == 0
+    soft = Bench(state_frame, params=MakerParams(soft_resume=True))
+    assert soft(GOAL).press == 1
+    assert soft(GOAL, **paused, drive="stopping") is None, "press 0 would be a release"
+    command = soft(GOAL, **paused)
+    assert (command.press, command.rebase) == (1, 2)
+    assert soft(GOAL, rebase=3, state=State.PAUSE, pause_kind="operator").press == 0, (
+        "any other pause wants a new press"
+    )
+
+
+def test_a_soft_resume_of_a_servo_starts_where_the_arm_stands(state_frame):
+    soft = Bench(state_frame, params=MakerParams(soft_resume=True))
+    wish = Intention(mode=Mode.SERVO, pressed=True, jog=(0, 0, 0.005, 0, 0, 0))
+    for _ in range(20):
+        soft(wish)
+    stood = (0.5, 0.0, 0.31, 0.0, 0.0, 0.0, 1.0)
+    command = soft(wish, rebase=2, state=State.PAUSE, pause_kind="lease", pose=stood)
+    assert command.press == 1 and command.target == stood
+
+
+def test_a_page_without_a_pose_steers_a_servo_by_its_keys(bench):
+    wish = Intention(mode=Mode.SERVO, pressed=True, jog=(0.005, 0, 0, 0, 0, 0))
+    first, second = bench(wish), bench(wish)
+    assert second.target[0] - first.target[0] == pytest.approx(0.005 * 0.01)
 
 
 def test_a_silent_robot_ends_the_press(bench):
