@@ -35,6 +35,8 @@ STORE_NS = 2000 * MS
 STALL_NS = 5000 * MS
 ARRIVED_M = 2e-4
 NOTE_GAP_NS = 1000 * MS
+#: An `enable` that comes while the site is still starting waits for it so long.
+ENABLE_PATIENCE_NS = 5000 * MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class LocalSession:
         self._moving: _Moving | None = None
         self._noted: dict[str, int] = {}
         self._shown = ("", False)
+        self._enable_until = 0
 
     # --- what everybody may see ----------------------------------------------------------------------------------
 
@@ -135,6 +138,9 @@ class LocalSession:
             self._stop_streaming()
             if self._moving is not None:
                 self._end_move(f"{self._moving.kind} ended: the arm is {status['state']} ({status['reason']})")
+        if self._enable_until and (status["state"] != "INIT" or now > self._enable_until):
+            self._enable_until = 0
+            self._give({"op": "enable"})
         self._watch()
 
     def on_governor_gone(self) -> None:
@@ -174,7 +180,10 @@ class LocalSession:
         answer = states.answer(word, self.status)
         if answer.refusal:
             self.notes.append(answer.refusal)
-        if answer.order is not None:
+        self._enable_until = 0
+        if word == "enable" and self.status is not None and self.status["state"] == "INIT":
+            self._enable_until = now + ENABLE_PATIENCE_NS
+        elif answer.order is not None:
             self._give(answer.order)
         self.changed = True  # answered by operating_state, whatever came of it
 

@@ -80,6 +80,8 @@ class GovernorAdapter(Node):
         self.create_timer(TICK_S, self._tick)
         self.create_timer(SLOW_S, self._slow)
         self.create_timer(DIAGNOSTICS_S, self._diagnose)
+        self._governor.wait(1.0)  # its first status comes with the hello
+        self._tick()
         self._publish_state()
         if config.local_control:
             self.get_logger().info("local control is on: CRTK clients may enable the arm while no remote holds it")
