@@ -153,7 +153,12 @@ def propagate(points, owner, margin, active, sweeps):
                             mine = n
                     value[q] = best
                     nearest[q] = mine
-    return value.reshape(active.shape), nearest.reshape(active.shape)
+    out = value.reshape(active.shape)
+    # the outermost layer is never swept: repeat its neighbour, so that bone running out of the grid does not look infinitely thick
+    out[0], out[nx - 1] = out[1], out[nx - 2]
+    out[:, 0], out[:, ny - 1] = out[:, 1], out[:, ny - 2]
+    out[:, :, 0], out[:, :, nz - 1] = out[:, :, 1], out[:, :, nz - 2]
+    return out, nearest.reshape(active.shape)
 
 
 @njit(cache=True)
