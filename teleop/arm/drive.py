@@ -24,14 +24,15 @@ All lengths of travel are arc lengths of the worst tool point, |dp| + r |dphi|, 
 integer ns.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite, sqrt
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safety.lease import ArmReport, MotionLease, StoredPath
-from teleop.arm import stopping
+from teleop.arm import kernels, stopping
 from teleop.arm.driver import EncoderSample
 from teleop.arm.kinematics import Kinematics
 from teleop.arm.leash import Leash, Limits, Rail, TrajectoryError
@@ -110,6 +111,7 @@ class DriveState:
     dds: float = 0.0
     offset: Array | None = None  # reference minus path at its start, blended out
     lease: MotionLease | None = None
+    target: Array | None = None  # of a pose lease, checked and normalised
     last_key: tuple[int, int] = (-1, -1)
     paths: dict[bytes, CompiledPath] = field(default_factory=dict)
     fault: str = ""
@@ -136,6 +138,16 @@ class DriveState:
     def brakes(self) -> bool:
         """Whether the brakes should be engaged: parked, or at rest in a fault."""
         return self.parked or (self.fault != "" and not self.moving)
+
+
+_FIELDS = tuple(f.name for f in fields(DriveState))
+_VALUES = attrgetter(*_FIELDS)
+
+
+def _copy(state: DriveState) -> DriveState:
+    """A shallow copy (arrays are never written to in place, so they can be shared); 3 us cheaper than
+    dataclasses.replace."""
+    return DriveState(*_VALUES(state))
 
 
 def initial(sample: EncoderSample, params: DriveParams) -> DriveState:
@@ -241,7 +253,7 @@ def step(
     drop the lease in force. `clear`: forget a latched fault, at rest only. `fault`: a fault declared by the
     governor."""
     kin = params.kin
-    s = replace(state)
+    s = _copy(state)
     late = now - s.last_now - params.period_ns if s.started and not s.parked else 0
     pose, err, report_speed = _watch(s, now, sample, params)
     if fault and not s.fault:
@@ -256,6 +268,8 @@ def step(
             s.ignored, s.ignored_count = why, s.ignored_count + 1
         else:
             s.lease, s.last_key, s.blocked = lease, (lease.epoch, lease.lease_id), ""
+            if lease.kind == "pose" and lease.target is not None:
+                s.target = np.array(check_pose(lease.target))
             s.parked = False
     if s.lease is not None and now + params.period_ns > s.lease.expiry:
         s.lease = None
@@ -303,8 +317,7 @@ def _watch(s: DriveState, now: int, sample: EncoderSample, params: DriveParams) 
     """Supervision. Sets s.fault, advances the measured travel; returns (measured pose, tracking error m, speed
     m/s)."""
     kin, model = params.kin, params.kin.model
-    finite = bool(np.isfinite(sample.q).all() and np.isfinite(sample.dq).all() and isfinite(sample.force))
-    if not finite:
+    if not (kernels.all_finite(sample.q) and kernels.all_finite(sample.dq) and isfinite(sample.force)):
         s.fault = s.fault or "encoder: non-finite reading"
         return s.anchor.copy(), 0.0, 0.0
     pose, speed, err, moved = kin.monitor(sample.q, sample.dq, s.q_ref, s.anchor)
@@ -318,9 +331,8 @@ def _watch(s: DriveState, now: int, sample: EncoderSample, params: DriveParams) 
         s.fault = s.fault or f"encoder: no new reading for {(now - s.fresh_at) / 1e6:.0f} ms"
     if s.last_q is not None and sample.stamp > s.last_stamp:
         dt = min((sample.stamp - s.last_stamp) * 1e-9, 0.1)
-        jump = np.abs(sample.q - s.last_q) - (model.v_max * 1.5 * dt + 0.005)
-        if np.any(jump > 0.0):
-            k = int(jump.argmax())
+        k = kernels.first_jump(sample.q, s.last_q, model.v_max, 1.5 * dt, 0.005)
+        if k >= 0:
             s.fault = s.fault or f"encoder: joint {model.joint_names[k]} jumped {sample.q[k] - s.last_q[k]:.4f} rad"
     s.last_q, s.last_stamp = sample.q, sample.stamp
     if s.fault:
@@ -329,13 +341,11 @@ def _watch(s: DriveState, now: int, sample: EncoderSample, params: DriveParams) 
         s.fault = f"tracking error {err * 1000:.2f} mm over {params.e_track * 1000:.2f} mm"
     elif sample.force > params.f_max:
         s.fault = f"force {sample.force:.1f} N over {params.f_max:.1f} N"
-    elif np.any(sample.q < model.lower) or np.any(sample.q > model.upper):
-        k = int(np.argmax(np.maximum(model.lower - sample.q, sample.q - model.upper)))
+    elif (k := kernels.first_outside(sample.q, model.lower, model.upper)) >= 0:
         s.fault = f"joint {model.joint_names[k]} at {sample.q[k]:.3f} rad is outside its limits"
-    elif np.any(np.abs(sample.dq) > model.v_max):
-        k = int(np.argmax(np.abs(sample.dq) / model.v_max))
+    elif (k := kernels.first_outside(sample.dq, -model.v_max, model.v_max)) >= 0:
         s.fault = f"joint {model.joint_names[k]} runs at {sample.dq[k]:.2f} rad/s, over {model.v_max[k]:.2f}"
-    elif _outside(pose, params, 0.01):
+    elif _outside(pose.tolist(), params, 0.01):
         s.fault = f"the tip left the workspace: {pose[:3].round(3).tolist()}"
     elif not s.moving and speed > params.still_speed:
         s.still_bad_since = s.still_bad_since or now
@@ -346,7 +356,7 @@ def _watch(s: DriveState, now: int, sample: EncoderSample, params: DriveParams) 
     return pose, err, speed
 
 
-def _outside(pose: Array, params: DriveParams, slack: float) -> bool:
+def _outside(pose: list[float], params: DriveParams, slack: float) -> bool:
     low, high = params.workspace
     return any(pose[k] < low[k] - slack or pose[k] > high[k] + slack for k in range(3))
 
@@ -466,14 +476,14 @@ def _pose_gain(ratio: float):  # type: ignore[no-untyped-def]
 
 def _move_pose(s: DriveState, lease: MotionLease | None, params: DriveParams) -> None:
     kin, dt, r = params.kin, params.dt, params.kin.radius
-    if lease is None or lease.target is None:
+    if lease is None or s.target is None:
         limits = Limits(params.v_ceiling, params.a, params.j)
         dy, s.v, s.a = params.leash6.stop(s.v, s.a, limits, _pose_gain(0.0), dt)
         rest = True
     else:
         v_cap, w_cap = _caps(lease, params)
         ratio = v_cap / (w_cap * r)
-        error = kin.pose_difference(s.pose_ref, np.array(check_pose(lease.target)))
+        error = kin.pose_difference(s.pose_ref, s.target)
         limits = Limits(v_cap, params.a, params.j)
         dy, s.v, s.a = params.leash6.track(error, s.v, s.a, limits, _pose_gain(ratio), max(1.4143, ratio), dt)
         rest = float(error @ error) < 1e-16
@@ -522,23 +532,20 @@ def _take_joints(s: DriveState, q: Array, params: DriveParams) -> bool:
     """Make q the reference if every joint stays inside its limits and speed and the tip inside the workspace;
     otherwise go no further, drop the lease and say which joint. Returns whether q was taken as it is."""
     model, dt = params.kin.model, params.dt
-    step_q = q - s.q_ref
-    most = model.v_max * params.joint_speed_share * dt
-    low, high = model.lower + params.limit_margin, model.upper - params.limit_margin
     why = ""
-    if not np.isfinite(q).all():
-        why, q = "the posture is not finite", s.q_ref
-    elif np.any(np.abs(step_q) > most):
-        k = int(np.argmax(np.abs(step_q) / most))
-        why = f"joint {model.joint_names[k]} would have to run at {step_q[k] / dt:.2f} rad/s (singularity)"
-        q = s.q_ref + step_q * float(np.min(most / np.maximum(np.abs(step_q), 1e-12)))
-    outwards = ((q < low) & (q < s.q_ref)) | ((q > high) & (q > s.q_ref))
-    if outwards.any():
-        k = int(np.argmax(outwards))
+    taken = np.empty_like(q)
+    code, k = kernels.limit_step(
+        s.q_ref, q, model.v_max * (params.joint_speed_share * dt), model.lower, model.upper, params.limit_margin, taken
+    )
+    if code == 1:
+        why = "the posture is not finite"
+    elif code == 2:
+        why = f"joint {model.joint_names[k]} would have to run at {(q[k] - s.q_ref[k]) / dt:.2f} rad/s (singularity)"
+    elif code == 3:
         why = f"joint {model.joint_names[k]} is at its limit ({s.q_ref[k]:.3f} rad)"
-        q = np.where(outwards, s.q_ref, q)
-    if not why and _outside(s.pose_ref, params, 0.0):
+    elif _outside(s.pose_ref.tolist(), params, 0.0):
         why = "the tip is at the border of the workspace"
+    q = taken
     s.dq_ref = (q - s.q_ref) / dt
     s.q_ref = q
     if why:

@@ -408,3 +408,57 @@ def path_at(s_rows, q_rows, slopes, s, q_out, dq_ds):
         q_out[k] = (2 * t3 - 3 * t2 + 1) * a + (t3 - 2 * t2 + t) * ma + (3 * t2 - 2 * t3) * b + (t3 - t2) * mb
         dq_ds[k] = ((6 * t2 - 6 * t) * (a - b) + (3 * t2 - 4 * t + 1) * ma + (3 * t2 - 2 * t) * mb) / h
     return lo
+
+
+@njit(cache=True)
+def all_finite(x):
+    """Whether every number of a vector is finite."""
+    count = 0
+    for i in range(x.shape[0]):
+        count += 1 if np.isfinite(x[i]) else 0
+    return count == x.shape[0]
+
+
+@njit(cache=True)
+def first_outside(x, low, high):
+    """Index of the first component outside [low, high], -1 if none."""
+    for i in range(x.shape[0]):
+        if x[i] < low[i] or x[i] > high[i]:
+            return i
+    return -1
+
+
+@njit(cache=True)
+def first_jump(now, before, v_max, dt, slack):
+    """Index of the first joint that moved further than v_max * dt + slack, -1 if none."""
+    for i in range(now.shape[0]):
+        if abs(now[i] - before[i]) > v_max[i] * dt + slack:
+            return i
+    return -1
+
+
+@njit(cache=True)
+def limit_step(q_old, q_new, most, low, high, margin, out):
+    """The step from q_old to q_new as far as speed (`most` rad per step) and limits allow, into out. Returns (code,
+    joint):
+    0 taken as it is, 1 not finite (no step), 2 scaled down for that joint's speed, 3 that joint held at its limit."""
+    n = q_old.shape[0]
+    code, joint = 0, -1
+    scale = 1.0
+    for i in range(n):
+        out[i] = q_old[i]
+        if not np.isfinite(q_new[i]):
+            code, joint = 1, i
+    if code == 1:
+        return code, joint
+    for i in range(n):
+        d = abs(q_new[i] - q_old[i])
+        if d > most[i] and most[i] / d < scale:
+            scale, code, joint = most[i] / d, 2, i
+    for i in range(n):
+        v = q_old[i] + (q_new[i] - q_old[i]) * scale
+        if (v < low[i] + margin and v < q_old[i]) or (v > high[i] - margin and v > q_old[i]):
+            code, joint = 3, i
+            v = q_old[i]
+        out[i] = v
+    return code, joint

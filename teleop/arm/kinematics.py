@@ -217,5 +217,9 @@ def warm(model: ArmModel) -> Kinematics:
     k.move_pose(here, k.pose_difference(here, here))
     kernels.reflect(np.eye(6)[0], np.zeros(6), np.empty(6))
     rows = np.array([model.home, model.home + 1e-3])
+    kernels.all_finite(model.home)
+    kernels.first_outside(model.home, model.lower, model.upper)
+    kernels.first_jump(model.home, model.home, model.v_max, 1.0, 0.0)
+    kernels.limit_step(model.home, model.home, model.v_max, model.lower, model.upper, 0.0, np.empty(model.n))
     kernels.path_at(np.array([0.0, 1e-3]), rows, np.zeros_like(rows), 0.0, np.empty(model.n), np.empty(model.n))
     return k

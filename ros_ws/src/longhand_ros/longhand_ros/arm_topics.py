@@ -1,8 +1,7 @@
 """What the arm process publishes: arm_state, arm_state_block, tracker, and the measured side of the CRTK face.
 
 Message objects are made once and filled again: a new PoseStamped costs 7 us, filling one costs 1. The CRTK topics are
-filled
-only while somebody listens (asked once a second).
+filled only while somebody listens (asked once a second).
 """
 
 import time
