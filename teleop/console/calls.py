@@ -20,28 +20,8 @@ CALLS: dict[str, Call] = {}
 
 #: Orders that a console may send to a hospital; everything else belongs to the bedside.
 SITE_ORDERS = frozenset(
-    {
-        "request",
-        "release",
-        "hold",
-        "ack",
-        "case.select",
-        "case.approach",
-        "case.advance",
-        "case.retreat",
-        "case.verify",
-        "case.plan",
-        "case.time_out",
-        "case.rehearse",
-        "case.status",
-        "case.registration",
-        "check_network",
-        "qualify",
-        "case.images",
-        "case.correct",
-        "case.touch",
-        "case.breath_hold",
-    }
+    ["request", "release", "hold", "halt", "ack", "speed", "case.describe", "case.qualify", "case.rehearse",
+    "case.rehearse_take_over", "case.register", "case.read_back", "case.request_control", "case.select", "case.path", "case.measure", "case.correct", "case.breath_hold", "case.verify", "case.confirm", "case.place", "case.retreat", "case.rearm"]
 )
 
 

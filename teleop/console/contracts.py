@@ -36,15 +36,15 @@ class Intent:
     """What the console asks of one arm at one tick, before the link adds session, epoch, seq, rebase and stamps.
 
     mode: safety.states.Mode value. press: 0 released, else the ordinal of the deadman press at this console.
-    target: base_T_target (x, y, z, qx, qy, qz, qw) in metres for servo and jog; s_limit: metres along path_hash for
-    goal, advance and rehearsal. echo_state: robot stamp (ns) that the page last drew, None = nothing drawn yet.
+    jog: twist in the guide's frame (m/s x 3, rad/s x 3; z along the guide) for jog and servo; s_limit: metres along
+    path_hash for goal, advance and rehearsal. echo_state: robot stamp (ns) that the page last drew, 0 = nothing yet.
     """
 
     mode: str
     press: int
     stop: bool
-    echo_state: int | None
-    target: tuple[float, ...] | None = None
+    echo_state: int
+    jog: tuple[float, ...] | None = None
     s_limit: float | None = None
     path_hash: bytes = b""
 

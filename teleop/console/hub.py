@@ -19,10 +19,9 @@ from teleop.console import hand as hands
 from teleop.console.contracts import ConsoleError, Principal, SiteLink, SiteSnapshot
 from teleop.console.desk import Desk, load_desks
 from teleop.console.fanout import Outbox
-from teleop.console.jog import Jog
 from teleop.console.journal import Journal
 from teleop.console.planner_process import PlannerProcess
-from teleop.console.pump import RATE_HZ, Ask, Walk, compose, stops_the_hand
+from teleop.console.pump import RATE_HZ, Ask, compose, stops_the_hand
 from teleop.console.room import Room
 
 #: Frames to pages at most this often (a page draws at 60 Hz); and at least this often, so that silence means trouble.
@@ -58,7 +57,6 @@ class Hub:
         self.journal = Journal(folder / "journal.jsonl" if folder else None)
         self.hand = hands.HandState()
         self.ask = Ask()
-        self._walk = Walk()
         self._n = 0
         self._seen: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
@@ -104,6 +102,8 @@ class Hub:
             )
         )
         page.outbox.post(pack(self.cases_message()))
+        for row in self.events[-30:]:
+            page.outbox.post(pack(row))
         self.tell_room()
         return page
 
@@ -223,8 +223,7 @@ class Hub:
             return
         seat = self.pages.get(self.hand.seat)
         drawn = seat.drawn.get(name) if seat else self._any_drawn(name)
-        intent, self._walk = compose(self.hand, self.ask, self._walk, view, drawn, self.clock(), 1 / RATE_HZ)
-        link.send(intent)
+        link.send(compose(self.hand, self.ask, view, drawn, self.clock()))
 
     def _any_drawn(self, name: str) -> int | None:
         """Without a seat: the newest stamp that a page with motion rights has drawn (renews authority only)."""
@@ -309,8 +308,8 @@ def read_ask(message: dict[str, Any]) -> Ask:
     raw = message.get("jog")
     if isinstance(raw, dict):
         linear, angular = vector(raw.get("linear"), MAX_LINEAR), vector(raw.get("angular"), MAX_ANGULAR)
-        if linear and angular and raw.get("frame") in ("guide", "base"):
-            jog = Jog(linear, angular, raw["frame"])
+        if linear and angular:
+            jog = (*linear, *angular)
     path, limit = message.get("path"), message.get("s_limit")
     good = isinstance(path, bytes) and len(path) == 8 and isinstance(limit, (int, float)) and 0 <= limit < 10
     return Ask(path_hash=path, s_limit=float(limit), jog=jog) if good else Ask(jog=jog)  # type: ignore[arg-type]

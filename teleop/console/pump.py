@@ -1,7 +1,7 @@
-"""From a press to commands: 100 Hz for the arm that this console holds.
+"""From a press to what the arm is asked for, 100 times a second for the arm that this console holds.
 
-`compose` is pure: the hand's state, what the page asks for and the newest snapshot give one `Intent`. The target of
-jog and servo starts at the arm's own set-point at the press, and again whenever the robot's `rebase` changed.
+`compose` is pure: the hand's state, what the page asks for and the newest snapshot give one `Intent`. Sequence numbers,
+epochs, rebase and the target of a jog are the business of `teleop.master.CommandMaker`, behind the site link.
 """
 
 from dataclasses import dataclass, replace
@@ -9,59 +9,40 @@ from typing import Any
 
 from teleop.console.contracts import Intent, SiteSnapshot
 from teleop.console.hand import HandState
-from teleop.console.jog import Jog, step
 
-#: Commands per second to the arm in hand; nothing is sent to the others.
+#: How often the hand is looked at.
 RATE_HZ = 100
-#: A frame older than this is no base for a new motion (the governor's own limits are tighter). ns
+#: Telemetry older than this is no ground for a motion (the governor's own limits are tighter). ns
 STALE = 500_000_000
 PATH_MODES = frozenset({"goal", "advance", "rehearsal"})
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the page wants while pressed: a path up to a length, or velocities (m/s, rad/s)."""
+    """What the page wants while pressed: a path up to a length (m), or a twist in the guide frame (m/s x 3, rad/s x 3)."""
 
     path_hash: bytes = b""
     s_limit: float | None = None
-    jog: Jog | None = None
+    jog: tuple[float, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """The target in progress: which press and rebase it belongs to, and the pose."""
+def compose(hand: HandState, ask: Ask, site: SiteSnapshot, drawn: int | None, now: int) -> Intent:
+    """One intent. Released, stale or without anything to do it has press 0: it renews authority and moves nothing.
 
-    press: int = 0
-    rebase: int = -1
-    target: tuple[float, ...] | None = None
-
-
-def compose(
-    hand: HandState, ask: Ask, walk: Walk, site: SiteSnapshot, drawn: int | None, now: int, dt: float
-) -> tuple[Intent, Walk]:
-    """One command. Released, stale or without a target it has press 0: it renews authority and moves nothing."""
-    mode = hand.mode or "goal"
-    idle = Intent(mode=mode, press=0, stop=False, echo_state=drawn)
-    if not hand.value or hand.site != site.name or now - site.received > STALE:
-        return idle, Walk()
-    if mode in PATH_MODES:
+    Nothing drawn yet is 0, the oldest stamp there is: such a command can only be too old, never fresh by accident.
+    """
+    idle = Intent(mode=hand.mode or "goal", press=0, stop=False, echo_state=drawn or 0)
+    if not hand.value or hand.site != site.name or not drawn or now - site.received > STALE:
+        return idle
+    if idle.mode in PATH_MODES:
         if ask.s_limit is None or not ask.path_hash:
-            return idle, Walk()
-        return replace(idle, press=hand.value, s_limit=ask.s_limit, path_hash=ask.path_hash), Walk()
-    setpoint = site.arm.get("setpoint") or site.arm.get("pose")
-    if ask.jog is None or not setpoint:
-        return idle, Walk()
-    rebase = int(site.gov.get("rebase", 0))
-    if walk.press != hand.value or walk.rebase != rebase or walk.target is None:
-        walk = Walk(hand.value, rebase, tuple(setpoint))
-    assert walk.target is not None
-    walk = replace(walk, target=step(walk.target, tuple(setpoint), ask.jog, dt))
-    return replace(idle, press=hand.value, target=walk.target), walk
+            return idle
+        return replace(idle, press=hand.value, s_limit=ask.s_limit, path_hash=ask.path_hash)
+    return idle if ask.jog is None else replace(idle, press=hand.value, jog=ask.jog)
 
 
 def stops_the_hand(before: dict[str, Any], after: dict[str, Any]) -> str:
-    """Why a change of the governor's status ends a press ("" = it does not): a new press is wanted after each of
-    these."""
+    """Why a change of the governor's status ends a press ("" = it does not): each of these wants a new press."""
     if after.get("state") in ("STOP", "FAULT", "HOLD", "LOCAL") and before.get("state") != after.get("state"):
         return str(after["state"]).lower()
     if before.get("epoch") != after.get("epoch"):

@@ -19,7 +19,7 @@ await build({
     "scene.worker": join(here, "src/scene/scene.worker.js"),
     style: join(here, "src/style.css"),
   },
-  bundle: true, minify: true, format: "esm", target: ["chrome110", "firefox115", "safari16"],
+  external: ["/static/*"], bundle: true, minify: true, format: "esm", target: ["chrome110", "firefox115", "safari16"],
   outdir: out, legalComments: "eof", logLevel: "warning", charset: "utf8",
 });
 for (const name of ["console.html", "bedside.html", "icon.svg"]) copyFileSync(join(here, "src", name), join(out, name));

@@ -1,0 +1,204 @@
+// The surgeon's and the experts' page.
+import { h, text } from "./lib/dom.js";
+import { setLanguage, getLanguage, t } from "./lib/i18n.js";
+import { add } from "./lib/vec.js";
+import { Sound } from "./lib/sound.js";
+import { Net } from "./net/net.js";
+import { Deadman } from "./input/deadman.js";
+import { Images } from "./image/images.js";
+import { moved } from "./image/slice_view.js";
+import { Store, liveTool } from "./store.js";
+import { Block } from "./views/block.js";
+import { makeShell } from "./views/shell.js";
+import { makePlan } from "./views/plan.js";
+import { makeSites } from "./views/sites.js";
+import { makeCommand } from "./views/command.js";
+import { makeConsult } from "./views/consult.js";
+
+const store = new Store();
+const app = { store, sound: new Sound(), mode: "goal", pending: false, page: location.pathname.startsWith("/consult") ? "consult" : "console" };
+globalThis.longhand = app; // for tests and for the curious: read-only use
+setLanguage(getLanguage());
+
+app.net = new Net(receive);
+app.call = (name, args = {}) => app.net.call(name, { case: store.desk?.id, ...args });
+app.fail = (error) => app.say(error.message, true);
+app.say = (words, bad = false) => app.shell.toast(words, bad);
+app.canEdit = () => store.me.role === "surgeon" && store.view === "plan";
+app.busy = async (button, work) => {
+  if (button) { button.disabled = true; button.dataset.busy = "1"; }
+  try { return await work(); } catch (error) { app.fail(error); throw error; } finally { if (button) { button.disabled = false; delete button.dataset.busy; } }
+};
+app.order = async (op, params = {}) => {
+  const reply = await app.net.call("site.order", { site: store.siteName, op, params });
+  if (!reply.ok) app.say(reply.reason || t("refused"), true);
+  return reply;
+};
+app.stop = (source) => { app.deadman.release("stop"); app.net.stop(store.siteName || null); app.say(`${t("STOP sent")}`, true); app.lastStop = { source, at: performance.timeOrigin + performance.now() }; };
+app.chooseSite = (name) => { if (name !== store.siteName) { app.deadman.release("changed"); store.siteName = name; const desk = store.cases.find((c) => c.site === name); if (desk && desk.id !== store.desk?.id) app.openCase(desk.id); app.redraw(); robot(name); } };
+app.select = (id) => { store.select(id); store.depth = Math.min(15, (store.screw?.length_mm ?? 30) * 0.4); app.redraw(true); look(); };
+app.onCross = (point) => { store.cross = point; app.redraw(true); look(); };
+app.redraw = (images = true) => { app.dirty = true; if (images) app.dirtyImages = true; };
+app.tool = () => {
+  if (store.stale()) return [];
+  const solid = liveTool(store.site), ghost = liveTool(store.site, store.site?.arm?.setpoint);
+  return [...(ghost ? [{ ...ghost, ghost: true, radius: 4 }] : []), ...(solid ? [{ ...solid, radius: 4 }] : [])];
+};
+app.entryGuess = () => add(store.cross, [0, 60, 0]);
+
+// -- the plan: drags are shown at once and sent newest-first ------------------------------------------------------
+let editing = null, waiting = null;
+app.onDrag = (drag, by, last) => {
+  const local = moved(drag.screw, drag.part, by);
+  store.local = { id: drag.screw.id, entry_lps_mm: local.entry_lps_mm, tip_lps_mm: local.tip_lps_mm, pending: true };
+  const change = drag.part === "both" ? { do: "both", entry_lps_mm: local.entry_lps_mm, tip_lps_mm: local.tip_lps_mm } : { do: drag.part, to_lps_mm: drag.part === "entry" ? local.entry_lps_mm : add(drag.screw.tip_lps_mm, by) };
+  queueEdit({ screw: drag.screw.id, change, gesture: drag.gesture, last });
+  app.redraw(true);
+};
+app.onNudge = (by) => { const s = store.screw; app.onDrag({ screw: s, part: "both", gesture: "" }, by, true); };
+app.edit = (change) => queueEdit({ screw: store.screwId, change, gesture: "", last: true });
+function queueEdit(ask) {
+  if (editing) { if (!waiting || !waiting.last || waiting.screw !== ask.screw || ask.gesture === waiting.gesture) waiting = ask; return; }
+  editing = ask;
+  app.pending = true;
+  app.call("plan.edit", ask).catch(app.fail).finally(() => {
+    editing = null;
+    if (waiting) { const next = waiting; waiting = null; queueEdit(next); } else { app.pending = false; store.local = null; app.redraw(true); }
+  });
+}
+app.export = async (format) => {
+  try {
+    const { name, mime, data } = await app.call("plan.export", { format });
+    const link = h("a", { href: URL.createObjectURL(new Blob([data], { type: mime })), download: name });
+    link.click(); setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  } catch (error) { app.fail(error); }
+};
+app.openCase = async (id) => {
+  if (!id) return;
+  try { const document_ = await app.net.call("cases.show", { case: id }); takeDesk(document_); if (document_.site && store.sites[document_.site]) app.chooseSite(document_.site); } catch (error) { app.fail(error); }
+};
+function takeDesk(desk, gesture = "") {
+  const fresh = store.desk?.id !== desk.id;
+  store.desk = desk;
+  if (fresh) { store.screwId = ""; store.local = null; }
+  if (!desk.screws.some((s) => s.id === store.screwId)) { if (desk.screws[0]) store.select(desk.screws[0].id); else if (desk.image.centre_lps_mm) store.cross = desk.image.centre_lps_mm; else store.screwId = ""; }
+  app.images.centre = desk.image.centre_lps_mm;
+  app.images.open(desk.image);
+  if (fresh) app.block.scene.home();
+  void gesture;
+  app.redraw(true);
+}
+/** Time-out on the surgeon's side: read case, plan hash, CT hash and screws aloud, then send them to be compared. */
+app.timeOut = (name) => {
+  const desk = store.desk, c = store.sites[name]?.case ?? {};
+  if (!desk?.approval) { app.say(t("Open the approved plan of this hospital first"), true); return; }
+  const screws = desk.screws.map((s) => s.name ?? s.id).join(", ");
+  const done = () => { dialog.close(); dialog.remove(); };
+  const dialog = h("dialog", { id: "time-out", label: "Time-out" }, h("h2", { t: "Time-out: read aloud with the bedside" }), h("dl", { class: "readback" },
+    h("dt", { t: "Hospital" }), h("dd", {}, store.sites[name].title), h("dt", { t: "Case" }), h("dd", {}, c.case_id ?? "–"), h("dt", { t: "Levels and sides" }), h("dd", {}, screws),
+    h("dt", { t: "Plan" }), h("dd", {}, desk.approval.hash.slice(0, 16)), h("dt", {}, "CT"), h("dd", {}, (desk.image.ct_sha256 ?? "").slice(0, 16))),
+    h("div", { class: "row end" }, h("button", { t: "Not right", onclick: done }), h("button", { id: "time-out-agree", class: "primary big", t: "All agree", onclick: async () => { done(); const reply = await app.net.call("site.order", { site: name, op: "case.read_back", params: { case_id: c.case_id, plan_hash: desk.approval.hash, ct_sha256: desk.image.file_sha256 ?? desk.image.ct_sha256, screws: desk.screws.map((s) => s.id).sort() } }).catch(app.fail); if (reply && !reply.ok) app.say(reply.reason, true); } })));
+  document.body.append(dialog); dialog.showModal();
+};
+
+// -- looking together ---------------------------------------------------------------------------------------------
+let lookTimer = 0, pointerAt = 0;
+function look() {
+  if (!store.room.persons.find((p) => p.name === store.me.name)?.presents || lookTimer) return;
+  lookTimer = setTimeout(() => { lookTimer = 0; app.call("room.look", { look: { case: store.desk?.id, cross: store.cross, screw: store.screwId, window: store.window, depth: store.depth } }).catch(() => {}); }, 50);
+}
+app.applyLook = async (l) => {
+  if (!store.follow || !l?.case) return;
+  if (l.case !== store.desk?.id) await app.openCase(l.case);
+  if (l.screw !== store.screwId) store.screwId = l.screw;
+  Object.assign(store, { cross: l.cross, window: l.window, depth: l.depth });
+  app.redraw(true);
+};
+app.onPointer = (point) => {
+  if (store.me.role === "viewer" || store.view !== "consult" || (point && performance.now() - pointerAt < 40)) return;
+  pointerAt = performance.now();
+  app.call("room.pointer", { at: point }).catch(() => {});
+};
+async function robot(name) { void name; }
+
+// -- messages -------------------------------------------------------------------------------------------------------
+function receive(message) {
+  switch (message.t) {
+    case "link":
+      store.link = message;
+      if (!message.up) { app.deadman.release("network"); app.shell.signin(message.code === 4401); }
+      break;
+    case "welcome":
+      store.me = { name: message.name, role: message.role, page: message.page };
+      for (const words of message.complaints) app.say(words, true);
+      break;
+    case "frame": {
+      store.frame = message; store.frameAt = message.at;
+      if (!store.siteName || !message.sites[store.siteName]) store.siteName = Object.keys(message.sites)[0] ?? "";
+      for (const [name, s] of Object.entries(message.sites)) {
+        const list = (store.history[name] ??= []);
+        if (s.gov?.loop_age_ns) { list.push({ at: performance.now(), v: s.gov.loop_age_ns / 1e6 }); if (list.length > 1500) list.splice(0, 300); }
+      }
+      app.fresh = message;
+      break;
+    }
+    case "cases": store.cases = message.cases; if (!store.desk && store.cases.length === 1) app.openCase(store.cases[0].id); break;
+    case "desk": if (store.desk?.id === message.id) takeDesk(message, message.gesture); break;
+    case "room": store.room = message; app.redraw(false); break;
+    case "look": app.applyLook(message.look); break;
+    case "event": store.events.push(message); store.events.splice(0, store.events.length - 200); break;
+    case "stopped": app.lastStopReply = { ...message, at: performance.timeOrigin + performance.now() }; break;
+  }
+  app.dirty = true;
+}
+
+// -- drawing: once per animation frame, then the acknowledgement ----------------------------------------------------
+app.images = new Images(app.net, () => { if (app.images.labels && app.images.labels !== app.sentLabels) { app.sentLabels = app.images.labels; app.block.scene.labels(app.images.labels); } app.redraw(true); });
+app.deadman = new Deadman((sample) => app.net.hand(sample), () => { app.dirty = true; });
+app.block = new Block(app);
+app.shell = makeShell(app);
+app.views = { plan: makePlan(app), sites: makeSites(app), command: makeCommand(app), consult: makeConsult(app) };
+app.show = (view) => {
+  if (!app.views[view]) return;
+  app.views[store.view]?.leave?.();
+  store.view = view;
+  app.shell.main.replaceChildren(app.views[view].root);
+  app.views[view].enter();
+  app.dirty = true;
+};
+app.language = () => { for (const v of Object.values(app.views)) v.root.querySelectorAll("[data-t]").forEach((el) => text(el, t(el.dataset.t))); app.redraw(false); };
+app.show(app.page === "consult" ? "consult" : "plan");
+app.shell.signin(!app.net.token);
+
+let live = 0;
+function paint() {
+  requestAnimationFrame(paint);
+  const fresh = app.fresh;
+  app.fresh = null;
+  if (fresh || app.dirty || performance.now() - live > 120) {
+    live = performance.now();
+    app.dirty = false;
+    app.shell.update();
+    app.block.update();
+    app.views[store.view].update();
+    const liveView = store.view === "command";
+    const stale = liveView && store.siteName && store.stale() ? `${t("NO FRESH DATA")} ${Number.isFinite(store.age()) ? `${(store.age() / 1000).toFixed(1)} s` : ""}` : "";
+    app.block.setStale(stale);
+    if (app.dirtyImages) { app.dirtyImages = false; const dragging = Object.values(app.block.slices).some((s) => s.drag); app.block.redraw(true, dragging); } else app.block.redraw(false);
+  }
+  // What was put on the screen in this frame is what the next command may echo.
+  if (fresh) app.net.drawn(fresh.n, Object.fromEntries(Object.entries(fresh.sites).filter(([, s]) => s.stamp).map(([name, s]) => [name, s.stamp])));
+}
+requestAnimationFrame(paint);
+
+// -- keys: STOP works always; everything else not while somebody types ----------------------------------------------
+addEventListener("keydown", (event) => {
+  app.sound.unlock();
+  const typing = event.target.closest?.("input:not([type=range]):not([type=file]), textarea, select, [contenteditable]");
+  if (event.key === "Escape" || (event.code === "Space" && !(typing && typing.tagName === "INPUT"))) { event.preventDefault(); event.stopPropagation(); app.stop(event.key === "Escape" ? "esc" : "space"); return; }
+  if (typing) return;
+  if (event.ctrlKey && event.key.toLowerCase() === "z" && app.canEdit()) { event.preventDefault(); app.call(event.shiftKey ? "plan.redo" : "plan.undo").catch(app.fail); }
+  if (event.ctrlKey && event.key.toLowerCase() === "y" && app.canEdit()) { event.preventDefault(); app.call("plan.redo").catch(app.fail); }
+  if (event.altKey && /^[1-4]$/.test(event.key)) { event.preventDefault(); app.show(["plan", "sites", "command", "consult"][Number(event.key) - 1]); }
+}, true);
+addEventListener("pointerdown", () => app.sound.unlock(), true);

@@ -1,0 +1,52 @@
+// The page's side of the link: calls with replies, frames, documents. Where the token comes from: the URL's fragment, once.
+
+const TOKEN_KEY = "longhand.token";
+
+/** The token from the address (and out of the address bar at once), or of this tab's session. */
+export function takeToken() {
+  const match = /[#&]t=([A-Za-z0-9_-]+)/.exec(location.hash);
+  if (match) {
+    sessionStorage.setItem(TOKEN_KEY, match[1]);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return sessionStorage.getItem(TOKEN_KEY);
+}
+
+export class Net {
+  constructor(onMessage) {
+    this.token = takeToken();
+    this.up = false;
+    this.waiting = new Map();
+    this.serial = 0;
+    this.worker = new Worker("/static/net.worker.js", { type: "module" });
+    this.worker.onmessage = ({ data }) => {
+      if (data.t === "reply") this.settle(data);
+      else if (data.t === "link") {
+        this.up = data.up;
+        if (!data.up) { for (const { reject } of this.waiting.values()) reject(new Error("the console server does not answer")); this.waiting.clear(); }
+        onMessage(data);
+      } else onMessage(data);
+    };
+    if (this.token) this.worker.postMessage({ t: "open", token: this.token, url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws` });
+  }
+  settle({ id, ok, value, error }) {
+    const wait = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (wait) ok ? wait.resolve(value) : wait.reject(new Error(error));
+  }
+  /** Ask the server; resolves with the value or rejects with its words. */
+  call(name, args = {}) {
+    if (!this.up) return Promise.reject(new Error("the console server does not answer"));
+    const id = ++this.serial;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      this.worker.postMessage({ t: "call", id, call: name, args });
+    });
+  }
+  stop(site) { this.worker.postMessage({ t: "stop", site, id: ++this.serial }); }
+  drawn(n, drawn) { this.worker.postMessage({ t: "drawn", n, drawn }); }
+  hand(sample) { this.worker.postMessage({ t: "hand", ...sample, at: performance.timeOrigin + performance.now() }); }
+  fetch(path, options = {}) {
+    return fetch(path, { ...options, headers: { ...options.headers, authorization: `Bearer ${this.token}` } });
+  }
+}

@@ -1,0 +1,46 @@
+// What comes next for a screw, decided from what the hospital says. Pure, so that a test can walk through a whole case.
+
+/** Whether the arm is at the end of the stored path. */
+export function arrived(site) {
+  const path = site.case?.path, arm = site.arm ?? {};
+  return !!path && sameHash(path.path_hash, arm.path_hash) && arm.s >= path.length_m - 2e-5;
+}
+export const sameHash = (a, b) => !!a && !!b && a.length === b.length && a.length > 0 && [...a].every((v, i) => v === b[i]);
+
+/**
+ * {kind: "order", op, params, label} | {kind: "hold", mode, path, s_limit, label} | {kind: "wait", label} | {kind: "select"}
+ * screw: the id that the surgeon picked.
+ */
+export function nextAction(site, screw) {
+  const gov = site?.gov ?? {}, c = site?.case ?? {};
+  const order = (op, label, params = {}) => ({ kind: "order", op, label, params });
+  if (!site) return { kind: "wait", label: "Choose a hospital" };
+  const missing = ["transferred", "registered", "time_out"].find((s) => !(c.done ?? []).includes(s));
+  if (missing === "transferred") return { kind: "wait", label: "Approve the plan and send it to this hospital" };
+  if (missing === "registered") return order("case.register", "Ask for registration");
+  if (missing === "time_out") return { kind: "time_out", label: "Time-out: read back" };
+  if (["STOP", "FAULT"].includes(gov.state)) return order("case.rearm", "Ask the bedside to re-arm", { why: gov.reason ?? "" });
+  if (!site.mine) return order("case.request_control", "Request control");
+  if (gov.state === "HOLD") return order("ack", "Acknowledge");
+  if (gov.state === "LOCAL") return { kind: "wait", label: "The bedside has the arm" };
+  const path = c.path, current = c.screw === screw && c.screw_step !== "none" && c.screw_step !== "";
+  const busy = c.screw && c.screw !== screw && !["none", "selected", "placed", ""].includes(c.screw_step);
+  if (busy) return { kind: "wait", label: "Finish or retreat from {screw} first", values: { screw: c.screw } };
+  if ((c.placed ?? []).includes(screw) && c.screw !== screw) return { kind: "wait", label: "This screw is placed. Choose the next." };
+  if (!current) return screw ? order("case.select", "Begin with {screw}", { screw }) : { kind: "wait", label: "Choose a screw" };
+  if (path && path.screw === screw && !arrived(site)) {
+    const mode = path.kind === "advance" ? "advance" : "goal";
+    return { kind: "hold", mode, path: path.path_hash, s_limit: path.length_m, label: { approach: "Hold to approach", advance: "Hold to advance", correction: "Hold to correct", retreat: "Hold to retreat" }[path.what] ?? "Hold to run" };
+  }
+  const last = c.last ?? {};
+  switch (c.screw_step) {
+    case "selected": return path?.what === "retreat" && arrived(site) ? order("case.path", "Plan the approach", { kind: "approach" }) : order("case.path", "Plan the approach", { kind: "approach" });
+    case "approach": return order("case.correct", "Measure and correct");
+    case "stand_off": return last.on_line ? order("case.path", "Plan the advance", { kind: "advance" }) : order("case.correct", "Measure and correct");
+    case "advance": return last.on_line && last.at === "advance" ? order("case.verify", "Verify the guide") : order("case.correct", "Measure and correct");
+    case "verified": return order("case.confirm", "Ask the bedside to confirm");
+    case "confirmed": return order("case.place", "Screw placed? Ask the bedside");
+    case "placed": return path?.what === "retreat" && arrived(site) ? order("case.retreat", "Finish this screw") : order("case.path", "Plan the retreat", { kind: "retreat" });
+    default: return { kind: "wait", label: "Wait" };
+  }
+}
