@@ -3,6 +3,7 @@ conventions of the community's Python client (collaborative-robotics/crtk_python
 `enable(timeout)`, `move_cp(goal).wait()`, state_command published latched). Knows nothing of Longhand.
 """
 
+import contextlib
 import threading
 import time
 
@@ -14,6 +15,11 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
+
+SUBSCRIBED = {"measured_js": JointState, "measured_cp": PoseStamped, "measured_cv": TwistStamped,
+              "setpoint_js": JointState, "setpoint_cp": PoseStamped}
+PUBLISHED = {"servo_jp": JointState, "servo_jv": JointState, "servo_cp": PoseStamped, "servo_cv": TwistStamped,
+             "interpolate_cp": PoseStamped, "move_jp": JointState, "move_cp": PoseStamped, "hold": Empty}
 
 
 class MoveHandle:
@@ -35,22 +41,17 @@ class MoveHandle:
 class CrtkClient:
     """One arm at `namespace` in `domain`. Use as a context manager."""
 
-    SUBSCRIBED = {"measured_js": JointState, "measured_cp": PoseStamped, "measured_cv": TwistStamped,
-                  "setpoint_js": JointState, "setpoint_cp": PoseStamped}
-    PUBLISHED = {"servo_jp": JointState, "servo_jv": JointState, "servo_cp": PoseStamped, "servo_cv": TwistStamped,
-                 "interpolate_cp": PoseStamped, "move_jp": JointState, "move_cp": PoseStamped, "hold": Empty}
-
     def __init__(self, namespace, domain):
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("third_party", context=self.context)
         self.news = threading.Condition()
         self.state, self.last_busy, self.data, self.states, self.warnings = OperatingState(), 0.0, {}, [], []
-        self.pubs = {n: self.node.create_publisher(t, f"{namespace}/{n}", 10) for n, t in self.PUBLISHED.items()}
+        self.pubs = {n: self.node.create_publisher(t, f"{namespace}/{n}", 10) for n, t in PUBLISHED.items()}
         latched = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.pubs["state_command"] = self.node.create_publisher(StringStamped, f"{namespace}/state_command", latched)
         self.subs = [self.node.create_subscription(t, f"{namespace}/{n}", lambda m, n=n: self._got(n, m), 10)
-                     for n, t in self.SUBSCRIBED.items()]
+                     for n, t in SUBSCRIBED.items()]
         self.subs.append(self.node.create_subscription(OperatingState, f"{namespace}/operating_state", self._on_state, 10))
         self.extra = self.node.create_subscription(StringStamped, f"{namespace}/warning", self._on_warning, 10)
         self.fk = self.node.create_client(QueryForwardKinematics, f"{namespace}/forward_kinematics")
@@ -61,10 +62,8 @@ class CrtkClient:
         self.thread.start()
 
     def _spin(self):
-        try:
+        with contextlib.suppress(ExternalShutdownException):
             self.executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def __enter__(self):
         return self
@@ -97,9 +96,9 @@ class CrtkClient:
         with self.news:
             while not what():
                 left = end - time.monotonic()
-                if left <= 0.0 or not self.news.wait(min(left, 0.2)):
-                    if time.monotonic() >= end:
-                        return bool(what())
+                if left <= 0.0:
+                    return False
+                self.news.wait(left)
         return True
 
     def check_connections(self, timeout=5.0):
