@@ -18,7 +18,7 @@ from math import isfinite
 
 from teleop.geometry import check_pose, norm, quat_angle
 from teleop.master.device import Capabilities
-from teleop.master.sample import MasterSample
+from teleop.master.sample import DEADMAN, MasterSample
 from teleop.master.vectors import sub
 
 MS = 1_000_000
@@ -76,6 +76,9 @@ class SampleGuard:
         events: list[str] = []
         fresh = False
         if sample is not None:
+            if not self._caps.deadman and DEADMAN in sample.buttons:
+                # a press on a device whose loss would go unnoticed is no press
+                sample = replace(sample, buttons=sample.buttons - {DEADMAN})
             wrong = self._wrong(sample)
             if wrong:
                 self._note(events, "dropped", wrong)
