@@ -1,11 +1,12 @@
 """zstd for chunks, through the package that `mcap` itself brings (`zstandard`)."""
 
+import threading
+
 import zstandard
 
 #: Level 1: about 400 MB/s, and a third of the size on full-rate state (docs/results/log.md).
 LEVEL = 1
-_compressor = zstandard.ZstdCompressor(level=LEVEL)
-_decompressor = zstandard.ZstdDecompressor()
+_own = threading.local()  # zstandard's objects must not be used by two threads at once
 
 
 class CompressError(ValueError):
@@ -13,7 +14,10 @@ class CompressError(ValueError):
 
 
 def compress(data: bytes | bytearray) -> bytes:
-    return _compressor.compress(data)
+    if not hasattr(_own, "compressor"):
+        _own.compressor = zstandard.ZstdCompressor(level=LEVEL)
+    out: bytes = _own.compressor.compress(data)
+    return out
 
 
 def decompress(stored: memoryview | bytes, compression: str, plain_size: int) -> bytes | memoryview:
@@ -21,8 +25,10 @@ def decompress(stored: memoryview | bytes, compression: str, plain_size: int) ->
     if compression == "":
         plain: bytes | memoryview = stored
     elif compression == "zstd":
+        if not hasattr(_own, "decompressor"):
+            _own.decompressor = zstandard.ZstdDecompressor()
         try:
-            plain = _decompressor.decompress(stored, max_output_size=plain_size)
+            plain = _own.decompressor.decompress(stored, max_output_size=plain_size)
         except zstandard.ZstdError as error:
             raise CompressError(f"zstd: {error}") from error
     else:

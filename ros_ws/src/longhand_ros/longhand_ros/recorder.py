@@ -45,6 +45,7 @@ from safety.log.seconds import (
     Overview,
 )
 from safety.log.session import SessionInfo
+from safety.log.steps import EVENT_TOPIC, EVENT_TYPE, ORDER_TOPIC, RARE
 from safety.log.writer import SessionLog
 from teleop.case.site_config import SiteConfig, load_site_config
 from teleop.link.keys import load_secret
@@ -64,7 +65,6 @@ TOPICS = frozenset({
 CRTK_OUTPUTS = frozenset({
     "measured_js", "measured_cp", "measured_cv", "measured_cf", "setpoint_js", "setpoint_cp", "goal_js", "goal_cp",
 })  # fmt: skip
-GOVERNOR_TOPIC, GOVERNOR_TYPE = "governor/event", "longhand_msgs/msg/GovernorEvent"
 
 
 def header_details(config: SiteConfig, config_text: str) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class RecorderNode(Node):
             missing = max(0, n - self.last_n - 1)
             self.recording.put("log/gap", "longhand_msgs/msg/LogGap", {
                 "schema_version": 1, "stamp_mono": now, "from_mono": now, "until_mono": stamp,
-                "stream": GOVERNOR_TOPIC, "dropped": missing, "cause": "source_gap",
+                "stream": EVENT_TOPIC, "dropped": missing, "cause": "source_gap",
             }, now)  # fmt: skip
             self.gaps_until = now + 1_000_000_000
             self._raise("recorder.gap", "MEDIUM", f"{missing} governor steps were not recorded",
@@ -211,7 +211,8 @@ class RecorderNode(Node):
             "input": ev.get("input", b""), "outputs": ev.get("outputs", b""),
         }  # fmt: skip
         cost = len(fields["input"]) + len(fields["outputs"])
-        self.recording.put(GOVERNOR_TOPIC, GOVERNOR_TYPE, fields, now, publish_mono=stamp, cost=cost)
+        topic = ORDER_TOPIC if fields["kind"] in RARE else EVENT_TOPIC
+        self.recording.put(topic, EVENT_TYPE, fields, now, publish_mono=stamp, cost=cost)
 
     def _find_topics(self) -> None:
         for topic, kinds in self.get_topic_names_and_types():
