@@ -94,6 +94,9 @@ class Desk:
         except (KeyError, TypeError, ValueError) as error:
             reply = {"ok": False, "reason": f"{op}: bad order: {type(error).__name__}: {error}"}
             traceback.print_exc()
+        except Exception as error:  # a fault of ours must not take the desk, and with it the case, down
+            reply = {"ok": False, "reason": f"{op}: internal error at the site: {type(error).__name__}: {error}"}
+            traceback.print_exc()
         reply.setdefault("ok", True)
         reply.setdefault("reason", "")
         if op not in ("case.describe", "case.series", "case.measure"):
@@ -116,7 +119,27 @@ class Desk:
             "placed": list(self.state.placed),
             "landmarks": [name for name, _ in self.case.landmarks],
             "correction": self.correction,
+            "lines": self._lines(),
+            "registration": self.registered.summary() if self.registered is not None else None,
+            "base_T_ct": self._base_T_ct_for_display(),
         }
+
+    def _lines(self) -> dict[str, Any]:
+        """The planned screws as a page draws them: id -> entry and tip (CT LPS mm), diameter, length."""
+        screws = self.plan.screws if self.plan is not None else {}
+        return {
+            s.id: {
+                "entry_lps_mm": [float(x) for x in s.entry_lps_mm], "tip_lps_mm": [float(x) for x in s.tip_lps_mm],
+                "diameter_mm": s.diameter_mm, "length_mm": s.length_mm,
+            }
+            for s in screws.values()
+        }
+
+    def _base_T_ct_for_display(self) -> list[float] | None:
+        """base_T_ct (4,4) row by row, metres, as of the newest view of the tracker; None before a registration."""
+        if self.base_T_ref is None or self.registered is None:
+            return None
+        return [float(x) for x in self._patient(self.base_T_ref).ravel()]
 
     def _series(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         return self.case.chunk(str(order["name"]), int(order["offset"]), int(order["length"]))
@@ -186,7 +209,8 @@ class Desk:
         opened = self.room.governor({"op": "rehearse", "on": True})
         if not opened["ok"]:
             return {"ok": False, "reason": opened["reason"]}
-        return self._store(self.paths.rehearsal(self.room.wait_standstill(5.0).q))
+        still = self.room.wait_standstill(5.0)
+        return self._store(self.paths.rehearsal(still.q, self._around(self._need_registered())))
 
     def _rehearse_take_over(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         """The bedside takes the moving arm and gives it back: the second drill."""
@@ -221,8 +245,10 @@ class Desk:
         here = np.linalg.inv(base_T_ref) @ arm.base_T_tip
         if kind == "approach":
             state = screw_step(self.state, self.state.screw, ScrewStep.APPROACH)
-            goal = base_T_ref @ guide_pose_on_line(entry, axis, STAND_OFF_M, here)
-            stored = self.paths.approach(arm.q, goal, self._around(base_T_ref))
+            stored = self.paths.approach(
+                arm.q, base_T_ref[:3, :3] @ entry + base_T_ref[:3, 3], base_T_ref[:3, :3] @ axis, STAND_OFF_M,
+                GUIDE_STOP_M, self._around(base_T_ref),
+            )
         elif kind == "advance":
             state = screw_step(self.state, self.state.screw, ScrewStep.ADVANCE)
             goal = base_T_ref @ guide_pose_on_line(entry, axis, GUIDE_STOP_M, here)
@@ -262,7 +288,9 @@ class Desk:
         entry, axis = self._line()
         here = np.linalg.inv(base_T_ref) @ arm.base_T_tip
         goal = base_T_ref @ guide_pose_on_line(entry, axis, keep, here)
-        return reply | {"on_line": False} | self._store(self.paths.correction(arm.q, goal, self._around(base_T_ref)))
+        kind = "goal" if self.state.screw_step is ScrewStep.STAND_OFF else "advance"
+        stored = self.paths.correction(kind, arm.q, goal, self._around(base_T_ref))
+        return reply | {"on_line": False} | self._store(stored)
 
     def _breath_hold(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         self.room.breath_hold(bool(order["on"]))
