@@ -37,9 +37,9 @@ class Estimates:
         return ages[(95 * n + 99) // 100 - 1]
 
     def loss(self) -> float:
-        """Share of frames that the sequence numbers say are missing; 0 below 20 frames (too few to tell)."""
+        """Share of frames that the sequence numbers say are missing; 0 below 50 frames (too few to tell)."""
         seqs = [f[2] for f in self.frames if f[2] >= 0]
-        if len(seqs) < 20:
+        if len(seqs) < 50:
             return 0.0
         span = seqs[-1] - seqs[0] + 1
         return 1.0 - len(seqs) / span if span > len(seqs) else 0.0

@@ -3,6 +3,7 @@
 Everything passes as the same inputs and bytes as in the live process; nothing here reaches into the situation.
 """
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +78,15 @@ class Rig:
         self.report_changes: dict[str, Any] = {}
         self.log: list[tuple[Input, list[Output]]] = []
 
+    def fork(self) -> "Rig":
+        """The same moment once more; the situation is copied, so both may go on."""
+        other = copy.copy(self)
+        other.s = self.s.clone()
+        other.s.paths = dict(self.s.paths)
+        other.report_changes = dict(self.report_changes)
+        other.log = list(self.log)
+        return other
+
     # --- raw ---------------------------------------------------------------------------------------------------------
 
     def do(self, i: Input) -> list[Output]:
@@ -106,7 +116,8 @@ class Rig:
             self.do(LinkIn(self.now, GOOD_LINK))
 
     def report(self, **changes: Any) -> list[Output]:
-        return self.do(ReportIn(self.now, still_report(self.now, **{**self.report_changes, **changes})))
+        fields = {"stamp": self.now, **self.report_changes, **changes}
+        return self.do(ReportIn(self.now, still_report(fields.pop("stamp"), **fields)))
 
     def order(self, op: str, *, key: str = "bedside", peer: str = "", **fields: Any) -> tuple[bool, str]:
         peer = peer or {"bedside": "case", "local": "adapter"}.get(key, "gateway")
@@ -183,8 +194,8 @@ class Rig:
         self.scene()
         self.must("grant", holder=key)
         self.seq = 0
-        for _ in range(250):
-            self.pass_time(10 * MS)
+        for _ in range(44):
+            self.pass_time(50 * MS, step_ns=50 * MS)
             self.send(press=0, key=key)
         return self
 
