@@ -130,6 +130,25 @@ class Channel:
             c.duplicated += 1
             self._schedule(out + 1 * MS, packet, tag)
 
+    def segment_delay(self, now_ns: int, size: int, retransmit_ns: int) -> int:
+        """How long a segment of a byte stream takes, ns: nothing is lost there, what would be lost waits to be sent again."""
+        line, rng, c = self.line, self._rng, self.counts
+        c.entered += 1
+        c.bytes_in += size
+        lost = line.loss.lost(now_ns - self._start, rng)
+        delay = line.delay.draw(now_ns - self._start, rng)
+        if line.rate_bps > 0:
+            self._free = max(now_ns, self._free) + int(size * 8e9 / line.rate_bps)
+            delay += self._free - now_ns
+        if lost:
+            c.lost += 1
+            delay += retransmit_ns
+        c.delivered += 1
+        c.bytes_out += size
+        c.delay_sum_ns += delay
+        c.delay_max_ns = max(c.delay_max_ns, delay)
+        return delay
+
     def _schedule(self, out: int, packet: bytes, tag: Any) -> None:
         self._order += 1
         heapq.heappush(self._heap, (out, self._order, packet, tag))

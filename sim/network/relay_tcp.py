@@ -47,8 +47,7 @@ class _Pipe:
             self.ended = True
             return
         now = time.monotonic_ns()
-        wait = _stall(self.line, now, len(data))
-        self.last_due = max(self.last_due, now + wait)
+        self.last_due = max(self.last_due, now + self.line.segment_delay(now, len(data), _RETRANSMIT_NS))
         self.chunks.append((self.last_due, data))
         self.size += len(data)
 
@@ -72,23 +71,6 @@ class _Pipe:
 
     def done(self) -> bool:
         return self.dead or (self.ended and not self.chunks and not self.out)
-
-
-def _stall(line: Channel, now: int, size: int) -> int:
-    """Delay of a segment in ns: the model's, plus a retransmission where the model would lose it."""
-    wait = 0
-    probe = bytes(size)
-    for _ in range(8):
-        lost, cut = line.counts.lost, line.counts.cut
-        line.push(now, probe)
-        if line.counts.cut != cut:
-            return wait
-        if line.counts.lost == lost:
-            due = line.next_due()
-            line.due(2**62)
-            return wait + (max(0, due - now) if due is not None else 0)
-        wait += _RETRANSMIT_NS
-    return wait
 
 
 class TcpRoute:

@@ -337,6 +337,9 @@ class ConsoleLink:
         self._welcomed[path] = True
         if self.session == nonce:
             return
+        if self.session is not None:
+            self._forget_session("the site has restarted its link", now)
+            self._welcomed[path] = True
         self.session = nonce
         paths = min(field(m, "paths", int), len(self.endpoint.paths))
         self._stream = StreamEnd(secret, nonce, number, paths, site=False, now_ns=now)
@@ -357,12 +360,15 @@ class ConsoleLink:
         self._events += [OrderLost(n, f"refused: {text}", now) for n in self._orders.drop_all()]
 
     def _lose_session(self, why: str, now: int) -> None:
+        self._forget_session(why, now)
+        self._instance = secrets.token_bytes(messages.INSTANCE_BYTES)
+        self._next_hello = now
+
+    def _forget_session(self, why: str, now: int) -> None:
         self._drop_session()
         self._events.append(Down(self.site, why, now))
         # The site's memory of order ids went with the session: an order asked again could be carried out twice.
         self._events += [OrderLost(n, why, now) for n in self._orders.drop_all()]
-        self._instance = secrets.token_bytes(messages.INSTANCE_BYTES)
-        self._next_hello = now
 
     def _drop_session(self) -> None:
         self.session, self._stream, self._up, self.fallback = None, None, False, False

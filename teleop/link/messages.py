@@ -49,12 +49,12 @@ def unpack(raw: bytes, max_bytes: int = ORDER_MAX_BYTES) -> dict[str, Any]:
 
 
 def field(message: dict[str, Any], name: str, kind: type, length: int | None = None) -> Any:
-    """message[name] if it is a `kind` (bool is no int) of `length` bytes. Raises BadMessage."""
+    """message[name] if it is exactly a `kind` (ints: 0 to 2^63 - 1), of `length` bytes. Raises BadMessage."""
     value: Any = message.get(name)
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or not 0 <= value < 2**63)):
-        raise BadMessage(f"{message['t']}: {name} must be a {kind.__name__}")
-    if length is not None and len(value) != length:
-        raise BadMessage(f"{message['t']}: {name} must have {length} bytes")
+    if type(value) is not kind or (type(value) is int and not 0 <= value < 2**63):
+        raise BadMessage(f"{message['t'][:32]}: {name} must be a {kind.__name__}")
+    if length is not None and len(message[name]) != length:
+        raise BadMessage(f"{message['t'][:32]}: {name} must have {length} bytes")
     return value
 
 
