@@ -1,5 +1,7 @@
 """Sealed datagrams: what was sealed opens, everything else does not."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,3 +84,8 @@ def test_the_wire_has_not_changed() -> None:
 
 
 VECTOR = "110100070000138800000000000001022dbc0173d08c6299944fd3a96fd295057223ebd622d07364"
+
+
+def test_the_page_for_strangers_has_the_same_vector() -> None:
+    page = (Path(__file__).parents[2] / "docs/wire.md").read_text()
+    assert VECTOR in page
