@@ -49,10 +49,12 @@ def distance(a, b):
     return math.dist(a[:3], b[:3])
 
 
-def stream(client, send, seconds, rate=100.0):
-    """Send `send(seconds since the start)` periodically."""
+def stream(client, send, reached, rate=100.0, timeout=60.0):
+    """Send `send(seconds since the start)` periodically until `reached()`."""
     start = time.monotonic()
-    while (t := time.monotonic() - start) < seconds:
+    while not reached():
+        t = time.monotonic() - start
+        assert t < timeout, client.warnings
         send(t)
         time.sleep(1.0 / rate)
 
@@ -88,15 +90,15 @@ def test_servo_cp_follows_and_stays_enabled_in_silence(client):
     def send(t):
         client.servo_cp([start[0], start[1], start[2] + 0.02 * min(t, 1.0), *start[3:]])
 
-    stream(client, send, 1.5)
-    assert client.wait_for(lambda: abs(client.setpoint_cp()[2] - start[2] - 0.02) < 5e-4), client.warnings
-    assert client.state.state == "ENABLED"
+    stream(client, send, lambda: abs(client.setpoint_cp()[2] - start[2] - 0.02) < 5e-4)
+    time.sleep(1.0)  # silence
+    assert client.state.state == "ENABLED" and abs(client.setpoint_cp()[2] - start[2] - 0.02) < 5e-4
 
 
 def test_servo_jp_follows(client):
     start = client.setpoint_jp()
-    stream(client, lambda t: client.servo_jp([start[0] - 0.1 * min(t, 1.0), *start[1:]]), 1.8)
-    assert client.wait_for(lambda: abs(client.setpoint_jp()[0] - start[0] + 0.1) < 2e-3), client.warnings
+    stream(client, lambda t: client.servo_jp([start[0] - 0.1 * min(t, 1.0), *start[1:]]),
+           lambda: abs(client.setpoint_jp()[0] - start[0] + 0.1) < 2e-3)
 
 
 def test_hold_ends_a_move_and_keeps_the_arm_enabled(client):
