@@ -8,6 +8,7 @@ Prints the address with its token; the token file (0600) in the site's run folde
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -43,6 +44,11 @@ async def run(args: argparse.Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
     def ready() -> None:
+        if args.address_file is not None:
+            partial = args.address_file.with_suffix(".partial")
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump({"site": config.site, "url": url}, file)
+            partial.replace(args.address_file)
         print(
             json.dumps({"site": config.site, "url": url}) if args.json else f"bedside of {config.site}: {url}",
             flush=True,
@@ -60,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--who", default="bedside", help="name until somebody writes their own on the page")
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
+    parser.add_argument("--address-file", type=Path, help="write the address there too (0600), for a starter to read")
     parser.add_argument("--json", action="store_true", help="print one JSON line with the address")
     try:
         return asyncio.run(run(parser.parse_args(argv)))

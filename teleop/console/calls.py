@@ -20,8 +20,31 @@ CALLS: dict[str, Call] = {}
 
 #: Orders that a console may send to a hospital; everything else belongs to the bedside.
 SITE_ORDERS = frozenset(
-    ["request", "release", "hold", "halt", "ack", "speed", "case.describe", "case.qualify", "case.rehearse",
-    "case.rehearse_take_over", "case.register", "case.read_back", "case.request_control", "case.select", "case.path", "case.measure", "case.correct", "case.breath_hold", "case.verify", "case.confirm", "case.place", "case.retreat", "case.rearm"]
+    [
+        "request",
+        "release",
+        "hold",
+        "halt",
+        "ack",
+        "speed",
+        "case.describe",
+        "case.qualify",
+        "case.rehearse",
+        "case.rehearse_take_over",
+        "case.register",
+        "case.read_back",
+        "case.request_control",
+        "case.select",
+        "case.path",
+        "case.measure",
+        "case.correct",
+        "case.breath_hold",
+        "case.verify",
+        "case.confirm",
+        "case.place",
+        "case.retreat",
+        "case.rearm",
+    ]
 )
 
 
@@ -53,14 +76,24 @@ def desk_of(hub: Hub, args: dict[str, Any]) -> Desk:
 # -- cases and images ---------------------------------------------------------------------------------------------
 @call("cases.sources")
 async def sources(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
-    """What can be opened: phantoms, series received from hospitals, uploads."""
-    return await hub.planner.call("sources")
+    """What can be opened: series of the hospitals (fetched when opened), folders of this machine."""
+    found = await hub.planner.call("sources")
+    here = {s["id"] for s in found if s["kind"] == "series"}
+    for name, site in hub.sites.items():
+        if hasattr(site, "fetch_series") and name not in here:
+            note = "fetch the series from the hospital"
+            found.append({"kind": "fetch", "id": name, "title": site.snapshot().title, "note": note})
+    return found
 
 
 @call("cases.open")
 async def open_case(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     """Open images as a new case (or the existing case of the same images)."""
-    image = await hub.planner.call("open", args.get("source", {}))
+    source = args.get("source", {})
+    require(isinstance(source, dict), "choose what to open from the list")
+    if source.get("kind") == "fetch":
+        source = await fetch(hub, str(source.get("id")))
+    image = await hub.planner.call("open", source)
     for desk in hub.desks.values():
         if desk.image["id"] == image["id"]:
             desk.image = image
@@ -83,6 +116,25 @@ async def open_case(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     hub.broadcast(hub.cases_message())
     hub.tell_desk(desk)
     return name
+
+
+async def fetch(hub: Hub, name: str) -> dict[str, Any]:
+    """Fetch a hospital's series; every page sees how far it is."""
+    site = hub.sites.get(name)
+    folder = hub.folder
+    require(site is not None and hasattr(site, "fetch_series") and folder is not None, f"{name} has no images to send")
+    assert folder is not None
+    told = 0.0
+
+    def progress(share: float) -> None:
+        nonlocal told
+        if share - told > 0.05 or share >= 1:
+            told = share
+            hub.broadcast({"t": "progress", "what": "images", "site": name, "share": share})
+
+    await site.fetch_series(folder / "series" / name, progress)  # type: ignore[union-attr]
+    hub.journal.write("server", "series.fetched", site=name)
+    return {"kind": "series", "id": name}
 
 
 @call("cases.show")
@@ -247,13 +299,19 @@ async def transfer(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     assert desk.approval is not None
     name = str(args.get("site") or desk.site)
     require(name in hub.sites, "choose the hospital that this plan belongs to")
-    document = await hub.planner.call("export", desk.document(), "json")
+    plan = await hub.planner.call("plan_file", desk.document())
+    require(plan["hash"] == desk.approval["hash"], "the plan is not the one that was signed: approve it again")
     reply = await hub.sites[name].order(
-        "case.plan", plan=document[2], hash=desk.approval["hash"], approval=desk.approval
+        "case.plan",
+        plan=plan["data"],
+        signature=bytes.fromhex(desk.approval["signature"]),
+        public_key=desk.approval["key"],
+        hash=plan["hash"],
     )
     require(bool(reply.get("ok")), f"{name} did not take the plan: {reply.get('reason', 'no reason given')}")
     desk.site = name
-    desk.transferred = {"site": name, "when": time.time(), "hash": desk.approval["hash"]}
+    desk.transferred = {"site": name, "when": time.time(), "hash": plan["hash"], "screws": plan["screws"]}
+    hub.bind_plan(name, plan["hash"])
     desk.save()
     hub.journal.write(page.who.name, "plan.transfer", case=desk.id, site=name, hash=desk.approval["hash"])
     hub.event("plan", f"Plan {desk.title} is at {name}", site=name, who=page.who.name)

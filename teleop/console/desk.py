@@ -80,9 +80,10 @@ class Desk:
 
     def approve(self, who: str, plan_hash: str, signature: dict[str, Any]) -> None:
         """Sign: the plan's hash, who, when, and the signature itself."""
-        bad = [s["id"] for s in self.screws if s.get("status") not in ("OK", "ok")]
-        if not self.screws:
-            raise ConsoleError("an empty plan cannot be approved: add a screw first")
+        # A refusal ("no safe screw here") has no line: it is an answer, not something to drive to.
+        bad = [s["id"] for s in self.screws if s.get("status") != "OK" and s.get("entry_lps_mm") is not None]
+        if not any(s.get("status") == "OK" for s in self.screws):
+            raise ConsoleError("a plan without a verified screw cannot be approved: add one first")
         if bad:
             raise ConsoleError(f"not every screw can be approved: {', '.join(bad)}; change or remove these first")
         self.approval = {"who": who, "when": time.time(), "hash": plan_hash, **signature}

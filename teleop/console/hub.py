@@ -66,11 +66,16 @@ class Hub:
         if folder is not None:
             found, self.complaints = load_desks(folder / "plans")
             self.desks = {d.id: d for d in found}
+            for desk in found:
+                if desk.transferred is not None:
+                    self.bind_plan(desk.transferred["site"], desk.transferred["hash"])
 
     # -- life ---------------------------------------------------------------------------------------------------
     async def start(self) -> None:
         for site in self.sites.values():
             site.on_change = self._changed.set
+            if hasattr(site, "start"):
+                site.start()
         self._tasks = [asyncio.create_task(self._frames()), asyncio.create_task(self._commands())]
 
     async def close(self) -> None:
@@ -199,6 +204,12 @@ class Hub:
             self._send_now(before.site)  # do not wait for the next tick
         if (before.press, before.seat, before.why) != (after.press, after.seat, after.why):
             self._changed.set()
+
+    def bind_plan(self, site: str, plan_hash: str) -> None:
+        """The plan that the surgeon has in front of him for a site: commands carry it, the governor compares."""
+        link = self.sites.get(site)
+        if link is not None and hasattr(link, "plan_hash"):
+            link.plan_hash = bytes.fromhex(plan_hash)[:8]
 
     def stop(self, who: str, site: str | None) -> list[str]:
         """Stop: the named site, and every arm that this console holds or that is moving."""

@@ -192,6 +192,10 @@ class FakePlanning:
         ]
         return hashlib.sha256(json.dumps(keep, sort_keys=True).encode()).hexdigest()
 
+    def plan_file(self, document: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps({"screws": document["screws"]}).encode()
+        return {"data": data, "hash": self.plan_hash(document), "screws": sorted(s["id"] for s in document["screws"])}
+
     def export(self, document: dict[str, Any], form: str) -> tuple[str, str, bytes]:
         return "plan.json", "application/json", json.dumps({"screws": document["screws"]}).encode()
 

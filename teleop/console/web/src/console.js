@@ -97,7 +97,7 @@ app.timeOut = (name) => {
   const dialog = h("dialog", { id: "time-out", label: "Time-out" }, h("h2", { t: "Time-out: read aloud with the bedside" }), h("dl", { class: "readback" },
     h("dt", { t: "Hospital" }), h("dd", {}, store.sites[name].title), h("dt", { t: "Case" }), h("dd", {}, c.case_id ?? "–"), h("dt", { t: "Levels and sides" }), h("dd", {}, screws),
     h("dt", { t: "Plan" }), h("dd", {}, desk.approval.hash.slice(0, 16)), h("dt", {}, "CT"), h("dd", {}, (desk.image.ct_sha256 ?? "").slice(0, 16))),
-    h("div", { class: "row end" }, h("button", { t: "Not right", onclick: done }), h("button", { id: "time-out-agree", class: "primary big", t: "All agree", onclick: async () => { done(); const reply = await app.net.call("site.order", { site: name, op: "case.read_back", params: { case_id: c.case_id, plan_hash: desk.approval.hash, ct_sha256: desk.image.file_sha256 ?? desk.image.ct_sha256, screws: desk.screws.map((s) => s.id).sort() } }).catch(app.fail); if (reply && !reply.ok) app.say(reply.reason, true); } })));
+    h("div", { class: "row end" }, h("button", { t: "Not right", onclick: done }), h("button", { id: "time-out-agree", class: "primary big", t: "All agree", onclick: async () => { done(); const reply = await app.net.call("site.order", { site: name, op: "case.read_back", params: { case_id: c.case_id, plan_hash: desk.approval.hash, ct_sha256: desk.image.ct_sha256, screws: desk.transferred?.screws ?? desk.screws.map((s) => s.id).sort() } }).catch(app.fail); if (reply && !reply.ok) app.say(reply.reason, true); } })));
   document.body.append(dialog); dialog.showModal();
 };
 
@@ -147,6 +147,7 @@ function receive(message) {
     case "room": store.room = message; app.redraw(false); break;
     case "look": app.applyLook(message.look); break;
     case "event": store.events.push(message); store.events.splice(0, store.events.length - 200); break;
+    case "progress": app.say(`${t("Images")} ${store.sites[message.site]?.title ?? message.site}: ${(message.share * 100).toFixed(0)} %`); break;
     case "stopped": app.lastStopReply = { ...message, at: performance.timeOrigin + performance.now() }; break;
   }
   app.dirty = true;

@@ -1,0 +1,249 @@
+"""`longhand console`: the surgeon's web console, with simulated hospitals or with real ones.
+
+Example:
+
+    longhand console --sites 1 --port 8700
+"""
+
+import asyncio
+import json as jsonlib
+import signal
+import sys
+import tempfile
+import threading
+import time
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(epilog="Example: longhand console --sites 1 --port 8700")
+def command(
+    sites: Annotated[int, typer.Option(min=0, max=10, help="simulated hospitals to start; 0: plan only")] = 3,
+    port: Annotated[int, typer.Option(help="port of the console server; 0: any free one")] = 8700,
+    host: Annotated[str, typer.Option(help="address to listen on; anything but this machine needs TLS")] = "127.0.0.1",
+    tls_cert: Annotated[Path | None, typer.Option(help="certificate (PEM), with --tls-key")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="its key (PEM)")] = None,
+    connect: Annotated[Path | None, typer.Option(help="list.json of real hospitals, instead of simulated ones")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="folder with a CT (and labels) to offer; repeatable")] = None,
+    surgeon: Annotated[str, typer.Option(help="name of the surgeon whose token is printed")] = "surgeon",
+    expert: Annotated[list[str] | None, typer.Option(help="name of a remote expert to make a token for; repeatable")] = None,
+    seed: Annotated[int, typer.Option(help="seed of simulated patients, arms and lines")] = 1,
+    profile: Annotated[str | None, typer.Option(help="network profile of every simulated line")] = None,
+    driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
+    doctor: Annotated[str, typer.Option(help="bedside: panel (the page) or scripted")] = "panel",
+    out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
+    json: Annotated[bool, typer.Option("--json", help="print one JSON line with the addresses")] = False,
+) -> None:
+    """Start the surgeon's console and, unless told otherwise, simulated hospitals with their bedside pages.
+
+    Ends cleanly on Ctrl-C. Exit codes: 0 ended, 1 error (a port in use, a hospital that does not start).
+    """
+    from teleop.console.contracts import ConsoleError
+
+    folder = out or Path(tempfile.mkdtemp(prefix="longhand-console-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
+                      profile, driver, doctor, browser and not json, json)  # fmt: skip
+    try:
+        raise typer.Exit(asyncio.run(run(options)))
+    except ConsoleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+class Options:
+    """What the command line asks for."""
+
+    def __init__(
+        self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
+        images: list[Path], surgeon: str, experts: list[str], seed: int, profile: str | None, driver: str, doctor: str,
+        browser: bool, json: bool,
+    ) -> None:  # fmt: skip
+        self.folder, self.sites, self.port, self.host, self.cert, self.key = folder, sites, port, host, cert, key
+        self.connect, self.images, self.surgeon, self.experts, self.seed = connect, images, surgeon, experts, seed
+        self.profile, self.driver, self.doctor, self.browser, self.json = profile, driver, doctor, browser, json
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+async def run(o: Options) -> int:
+    """Start hospitals, serve, end everything. Raises ConsoleError."""
+    from teleop.console.app import make_app
+    from teleop.console.contracts import ConsoleError, Principal, Role
+    from teleop.console.hub import Hub
+    from teleop.console.planner_process import PlannerProcess
+    from teleop.console.serve import bind, check_tls, serve
+    from teleop.console.signin import Tokens
+
+    check_tls(o.cert, o.key, o.host)
+    sock = bind(o.host, o.port)
+    data = o.folder / "data"
+    data.mkdir(mode=0o700, exist_ok=True)
+    hospitals = await asyncio.to_thread(Hospitals, o) if o.connect is None and o.sites else None
+    listing = o.connect or (hospitals.list_file if hospitals else None)
+    links, signer, key_name = sites_of(listing, simulated=hospitals is not None) if listing else ([], None, "")
+    folders = {p.name: str(p.resolve()) for p in o.images}
+    hub = Hub(links, PlannerProcess("teleop.console.planning_worker:make", str(data), folders), data, signer)
+    tokens = Tokens()
+    issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
+    issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
+    tokens.save(data / "tokens.json")
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    scheme, shown = "https" if o.cert else "http", "localhost" if o.host == "127.0.0.1" else o.host
+    base = f"{scheme}://{shown}:{sock.getsockname()[1]}"
+    urls = {name: f"{base}/{'console' if name == o.surgeon else 'consult'}#t={token}" for name, token in issued.items()}
+    hosts = frozenset({"localhost", "127.0.0.1", "::1", o.host}) if o.host in ("127.0.0.1", "localhost") else frozenset[str]()
+    ended: list[str] = []
+
+    def ready() -> None:
+        bedside = hospitals.bedside_urls() if hospitals else {}
+        if o.json:
+            print(jsonlib.dumps({"console": urls, "bedside": bedside, "folder": str(o.folder)}), flush=True)
+        else:
+            for name, url in urls.items():
+                say(f"console for {name}: {url}")
+            for site, url in bedside.items():
+                say(f"bedside of {site}: {url}")
+            say(f"plans, images and logs: {o.folder}   (Ctrl-C ends everything)")
+        if o.browser:
+            threading.Thread(target=webbrowser.open, args=(urls[o.surgeon],), daemon=True).start()
+
+    async def watch() -> None:
+        assert hospitals is not None
+        while True:
+            for words in hospitals.poll():
+                ended.append(words)
+                say(words)
+                hub.event("process", words, priority="high")
+            await asyncio.sleep(0.1)
+
+    watcher = None
+    try:
+        if hospitals is not None:
+            if not await asyncio.to_thread(hospitals.start):
+                raise ConsoleError(f"a hospital did not start: see {o.folder}/processes.log")
+            watcher = asyncio.create_task(watch())
+        await serve(make_app(hub, tokens, data, hosts), sock, o.cert, o.key, ready, stop)
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+        if hospitals is not None:
+            await asyncio.to_thread(hospitals.end)
+    return 0
+
+
+def sites_of(listing: Path, simulated: bool) -> tuple[list[Any], Any, str]:
+    """Links to the hospitals of a list.json (made by the demo, or by hand), the signer, and the name of its key."""
+    from teleop.case.console_session import ConsoleSession
+    from teleop.console.contracts import ConsoleError
+    from teleop.console.live_sites import LinkSite
+    from teleop.console.signing import Signer
+    from teleop.link.console import ConsoleLink
+    from teleop.link.endpoint import direct_endpoint, relay_endpoint
+    from teleop.link.errors import LinkError
+    from teleop.link.keys import load_roles, load_secret
+    from teleop.wire import VERSIONS
+
+    try:
+        plan = jsonlib.loads(listing.read_text())
+        secret = load_secret(Path(plan["keys_dir"]) / plan["console"])
+        roles = load_roles(Path(plan["keys_dir"]))
+        out = []
+        for site in plan["sites"]:
+            pinned = roles.site_key(site["name"])
+            if site.get("relay_base"):
+                endpoint = relay_endpoint(site["name"], pinned, site["relay_base"], site["host"])
+            else:
+                endpoint = direct_endpoint(site["name"], pinned, site["base"], site["host"])
+            link = ConsoleLink(endpoint, secret, versions=VERSIONS).start()
+            session = ConsoleSession(site["name"], link, secret.curve_public)
+            out.append(LinkSite(session, site.get("title", ""), bool(site.get("simulated", simulated))))
+    except (OSError, KeyError, ValueError, LinkError) as error:
+        raise ConsoleError(f"{listing}: cannot connect: {error}") from None
+    return out, Signer({plan["console"]: secret}), plan["console"]
+
+
+class Hospitals:
+    """The demo's simulated hospitals, each with its bedside page; the only place here that knows the simulator."""
+
+    def __init__(self, o: Options) -> None:
+        from sim.demo.prepare import prepare
+        from sim.demo.processes import processes
+        from teleop.launch.plan import Process
+        from teleop.launch.runner import Runner
+
+        say(f"laying out {o.sites} simulated hospitals in {o.folder} ...")
+        self.demo = prepare(o.folder / "hospitals", o.sites, seed=o.seed, screws_per_site=1, correction=True,
+                            profile=o.profile, driver=o.driver)  # fmt: skip
+        self.list_file = self.demo.list_file
+        wanted: list[Process] = []
+        for p in processes(self.demo):
+            last = p.name.rsplit("/", 1)[-1]
+            if last == "console" or (last == "doctor" and o.doctor != "scripted"):
+                continue
+            wanted.append(p)
+        pattern = wanted[0]
+        self._bedside: dict[str, Path] = {}
+        for config in self.demo.configs:
+            address = config.run_dir / "bedside.json"
+            self._bedside[config.site] = address
+            argv = (sys.executable, "-m", "teleop.bedside", "--config", str(self.demo.config_file(config.site)), "--port", "0",
+                    "--address-file", str(address))  # fmt: skip
+            wanted.append(Process(f"{config.site}/bedside", argv, {}, None, pattern.at))
+        self.runner = Runner(wanted)
+        self._log = (o.folder / "processes.log").open("w", buffering=1)
+
+    def start(self) -> bool:
+        """Start everything and wait for the bedside pages; False when one died on the way."""
+        self.runner.start()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if self.poll():
+                return False
+            if all(path.exists() for path in self._bedside.values()):
+                return True
+            time.sleep(0.1)
+        return False
+
+    def bedside_urls(self) -> dict[str, str]:
+        return {site: jsonlib.loads(path.read_text())["url"] for site, path in self._bedside.items() if path.exists()}
+
+    def poll(self) -> list[str]:
+        """Write what the processes print to processes.log; a sentence for each one that ended."""
+        from teleop.launch.runner import Ended, Line
+
+        out = []
+        for event in self.runner.poll(0.0):
+            if isinstance(event, Line):
+                self._log.write(f"[{event.name}] {event.text}\n")
+            elif isinstance(event, Ended):
+                out.append(f"{event.name} ended: {event.why}")
+                self._log.write(out[-1] + "\n")
+        return out
+
+    def end(self) -> None:
+        """End all children, clean sockets and shared memory."""
+        import shutil
+
+        from teleop.launch import shm
+
+        self.runner.stop()
+        deadline = time.monotonic() + 20
+        while not self.runner.finished and time.monotonic() < deadline:
+            self.poll()
+            time.sleep(0.05)
+        if not self.runner.finished:
+            self.runner.kill()
+        self._log.close()
+        shutil.rmtree(self.demo.run, ignore_errors=True)
+        shm.clean()
