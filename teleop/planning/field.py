@@ -17,6 +17,9 @@ from teleop.planning.images import Volume
 from teleop.planning.levels import SIDES, Labels
 
 STEP_MM = 0.7
+DORSAL_NORMAL = 0.6
+"""A surface behind the canal's front whose outward normal has a larger posterior component is the dorsal cortex. It is not kept as a wall: a screw enters
+through it, and a ball 4 mm under it would forbid every radius above 3 mm. Steeper surfaces (beyond 53 deg, where a drill skives) stay walls."""
 FACET_JOINT_MM = 2.2
 """Bone of the level above closer than this (plus half a voxel) is the other half of a facet joint."""
 SMOOTH_VOXELS = 0.8
@@ -64,8 +67,10 @@ class Anatomy:
     frame: VertebraFrame
     low: np.ndarray
     step: float
+    solid: np.ndarray
+    """(ni, nj, nk) float32: smoothed occupancy, bone where > 0.5."""
     bone: np.ndarray
-    """(ni, nj, nk) float32: distance to the bone surface, inside positive, mm."""
+    """Distance to the walls, inside positive, mm. The dorsal cortex, which every screw pierces, is no wall (see `DORSAL_NORMAL`)."""
     guarded: np.ndarray
     """The same minus the margin of the nearest-by-margin wall: a shank of radius r is allowed where guarded >= r."""
     margins: Margins
@@ -130,15 +135,18 @@ def build(
     if len(points_i) < 100:
         raise FrameError("BAD_GEOMETRY", f"{level}: no bone surface found around the body")
     active = distance.band_of(g, 3)
+    inside = g > 0.5
+    everything, all_normals = points_i * step + low, normals
+    wall = ~((normals[:, 1] > DORSAL_NORMAL) & (everything[:, 1] > frame.canal_front + 4.0))
+    points_i, normals, owner = points_i[wall], normals[wall], owner[wall]
     zero = np.zeros(len(points_i), dtype=np.float32)
     value, _ = distance.propagate(points_i, owner, zero, active, 2)
-    inside = g > 0.5
     bone = np.where(inside, value, -np.minimum(value, np.float32(1e3))).astype(np.float32) * np.float32(step)
     bone = np.clip(bone, np.float32(-50.0), np.float32(40.0))  # 40: bone beyond the grid's edge
     walls = points_i * step + low
     isthmus = {side: found for side in SIDES if (found := find_isthmus(bone, frame, low, step, side, level)) is not None}
     margin = wall_margins(walls, normals, frame, isthmus, margins)
-    facet = facet_points(labels, crop, frame, walls, normals, isthmus, neighbour_above)
+    facet = facet_points(labels, crop, frame, everything, all_normals, isthmus, neighbour_above)
     guarded_value, _ = distance.propagate(points_i, owner, (margin / step).astype(np.float32), active & inside, 2)
     guarded = np.where(inside, guarded_value * np.float32(step), bone - np.float32(max(margins.medial, margins.caudal))).astype(np.float32)
     guarded = np.clip(guarded, np.float32(-50.0), np.float32(40.0))
@@ -151,7 +159,7 @@ def build(
         "endplate_tilt_deg": frame.endplate_tilt_deg,
     }
     uncertainty = 0.1 + 0.2 * float(spacing.max())
-    return Anatomy(level, frame, low, step, bone, guarded, margins, isthmus, facet, "OK", (), measures, uncertainty)
+    return Anatomy(level, frame, low, step, g, bone, guarded, margins, isthmus, facet, "OK", (), measures, uncertainty)
 
 
 def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: float, side: str, level: str) -> Isthmus | None:
@@ -169,7 +177,7 @@ def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: 
     span = np.flatnonzero(np.abs(z) < frame.body_height / 2.0 + 4.0)
     rows: list[tuple[float, float, float, float]] = []
     seat: tuple[float, float] | None = None
-    # From just inside the body backwards, until the dorsal surface, which the screw pierces anyway, begins to pass for an isthmus.
+    # From just inside the body backwards
     for y in np.arange(frame.canal_front - 1.5, frame.canal_front + 6.0, step):
         j = int(round((y - low[1]) / step))
         if not 0 < j < bone.shape[1] - 1:
@@ -189,9 +197,6 @@ def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: 
         xs = float((weight.sum(axis=1) * x[lateral]).sum() / weight.sum())
         zs = float((weight.sum(axis=0) * z[span]).sum() / weight.sum())
         if y >= frame.canal_front:
-            ahead = bone[int(round((xs - low[0]) / step)), j : j + 3, int(round((zs - low[2]) / step))]
-            if len(rows) >= 5 and len(ahead) == 3 and float(ahead[0] - ahead[2]) > 1.1 * step:
-                break  # from here on the nearest wall is the dorsal one
             seat = (xs, zs)
         rows.append((low[1] + j * step, best, xs, zs))
     if not rows:

@@ -68,7 +68,7 @@ class Problem:
     def score(self, pose: np.ndarray, y_tip: float, give_up: float = -50.0) -> np.ndarray:
         """(5,) [clear, s_entry, -, s_tip, facet distance], see `search.evaluate`."""
         a, out = self.anatomy, np.zeros(5)
-        search.evaluate(a.bone, a.guarded, a.low, a.step, self.sign, self.isthmus.centre, pose, y_tip, self.y_back, self.facet, a.margins.facet, give_up, out)
+        search.evaluate(a.solid, a.guarded, a.low, a.step, self.sign, self.isthmus.centre, pose, y_tip, self.y_back, self.facet, a.margins.facet, give_up, out)
         return out
 
     def axis(self, pose: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def starts(p: Problem, level: str) -> np.ndarray:
     avs = avs[np.abs(avs - prior[0]) < np.deg2rad(24.0)]
     bvs = np.deg2rad(np.arange(-16.0, 16.1, 4.0))
     return search.coarse_search(
-        a.bone, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet,
+        a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet,
         np.linspace(-reach, reach, 5), np.linspace(-high, high, 5), avs, bvs, 24,
     )  # fmt: skip
 
@@ -120,7 +120,7 @@ def best_clearance(p: Problem, level: str) -> tuple[float, np.ndarray, np.ndarra
             break
         tried.append(row[1:])
         value, found = search.climb_clearance(
-            a.bone, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, row[1:].copy(), p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet, 0.8, np.deg2rad(2.5), 0.04
+            a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, row[1:].copy(), p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet, 0.8, np.deg2rad(2.5), 0.04
         )
         if value > best:
             best, pose = value, found
@@ -135,7 +135,7 @@ def _length(p: Problem, pose: np.ndarray, radius: float, catalogue: Catalogue) -
     if out[0] < -90.0:
         return None
     s_entry = float(out[1])
-    front = search.bone_end(a.bone, a.low, a.step, point[0], point[1], point[2], axis[0], axis[1], axis[2], 75.0)
+    front = search.bone_end(a.solid, a.low, a.step, point[0], point[1], point[2], axis[0], axis[1], axis[2], 75.0)
     depth = a.frame.canal_front - a.frame.body_front
     best: tuple[float, float, float, float, float] | None = None
     for length in catalogue.lengths_mm:
@@ -169,7 +169,7 @@ def p_grade_a(p: Problem, entry: np.ndarray, axis: np.ndarray, radius: float, mo
 def _polish(p: Problem, pose: np.ndarray, need: float, prior: np.ndarray, rod: np.ndarray, rod_weight: float) -> tuple[float, float, np.ndarray]:
     a = p.anatomy
     return search.climb_utility(
-        a.bone, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, pose.copy(), need, prior, p.y_at(TIP_TARGET - 0.06), p.y_back, p.facet, a.margins.facet, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
+        a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, pose.copy(), need, prior, p.y_at(TIP_TARGET - 0.06), p.y_back, p.facet, a.margins.facet, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
     )
 
 

@@ -13,6 +13,8 @@ from numba import njit
 from teleop.planning.distance import sample
 
 ENTRY_EXCLUDED_MM = 4.0
+SKIVING_COS = 0.6428
+"""cos 50 deg: entries on steeper surfaces are refused, drills slide off them."""
 MIN_STEP_MM = 0.35
 
 
@@ -28,27 +30,36 @@ def direction(sign, a, b):
 
 
 @njit(cache=True)
-def bone_end(bone, low, step, px, py, pz, dx, dy, dz, reach):
-    """Distance from p along d to where bone ends, by sphere marching and bisection; `reach` when it does not. 0 when p is outside."""
-    s = 0.0
-    previous = 0.0
-    value = at(bone, low, step, px, py, pz)
-    if value <= 0.0:
+def bone_end(solid, low, step, px, py, pz, dx, dy, dz, reach):
+    """Distance from p along d to where the occupancy falls below one half, by march and bisection; `reach` when it does not. 0 when p is outside."""
+    if at(solid, low, step, px, py, pz) <= 0.5:
         return 0.0
+    s = 0.0
     while s < reach:
-        previous = s
-        s += max(MIN_STEP_MM, value)
-        value = at(bone, low, step, px + s * dx, py + s * dy, pz + s * dz)
-        if value <= 0.0:
-            a, b = previous, s
-            for _ in range(10):
+        s += 0.6
+        if at(solid, low, step, px + s * dx, py + s * dy, pz + s * dz) <= 0.5:
+            a, b = s - 0.6, s
+            for _ in range(7):
                 c = 0.5 * (a + b)
-                if at(bone, low, step, px + c * dx, py + c * dy, pz + c * dz) > 0.0:
+                if at(solid, low, step, px + c * dx, py + c * dy, pz + c * dz) > 0.5:
                     a = c
                 else:
                     b = c
             return 0.5 * (a + b)
     return reach
+
+
+@njit(cache=True)
+def entry_cosine(solid, low, step, x, y, z, dx, dy, dz):
+    """Cosine between the axis and the inward surface normal at an entry point, from the occupancy's gradient over +-1.4 mm."""
+    h = 1.4
+    gx = at(solid, low, step, x + h, y, z) - at(solid, low, step, x - h, y, z)
+    gy = at(solid, low, step, x, y + h, z) - at(solid, low, step, x, y - h, z)
+    gz = at(solid, low, step, x, y, z + h) - at(solid, low, step, x, y, z - h)
+    norm = np.sqrt(gx * gx + gy * gy + gz * gz)
+    if norm < 1e-6:
+        return 0.0
+    return (gx * dx + gy * dy + gz * dz) / norm
 
 
 @njit(cache=True)
@@ -65,7 +76,7 @@ def lowest(field, low, step, px, py, pz, dx, dy, dz, s0, s1, give_up):
 
 
 @njit(cache=True)
-def evaluate(bone, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, give_up, out):
+def evaluate(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, give_up, out):
     """Score one pose. out: (5,) gets [clear, s_entry, s_exit, s_tip, facet distance]; clear = lowest guarded value from entry + 4 mm to y_tip; -99 when not a screw.
 
     s is measured from the isthmus plane point; s_entry < 0.
@@ -76,7 +87,7 @@ def evaluate(bone, guarded, low, step, sign, centre, pose, y_tip, y_back, facet,
     first = at(guarded, low, step, px, py, pz)
     if first < give_up:
         return
-    back = bone_end(bone, low, step, px, py, pz, -dx, -dy, -dz, 45.0)
+    back = bone_end(solid, low, step, px, py, pz, -dx, -dy, -dz, 45.0)
     if back >= 45.0 or back <= 1.0:
         return
     y_entry = py - back * dy
@@ -102,11 +113,13 @@ def evaluate(bone, guarded, low, step, sign, centre, pose, y_tip, y_back, facet,
     clear = min(clear, near - facet_margin)
     if clear < give_up:
         return
+    if entry_cosine(solid, low, step, ex, ey, ez, dx, dy, dz) < SKIVING_COS:
+        return
     out[0] = clear
 
 
 @njit(cache=True)
-def coarse_search(bone, guarded, low, step, sign, centre, y_tip, y_back, facet, facet_margin, us, ws, avs, bvs, keep):
+def coarse_search(solid, guarded, low, step, sign, centre, y_tip, y_back, facet, facet_margin, us, ws, avs, bvs, keep):
     """Best `keep` poses of a grid by clear, best first. -> (keep, 5): clear, u, w, a, b (clear -99 where fewer exist)."""
     top = np.full((keep, 5), -99.0)
     out = np.zeros(5)
@@ -118,7 +131,7 @@ def coarse_search(bone, guarded, low, step, sign, centre, y_tip, y_back, facet, 
             for a in avs:
                 for b in bvs:
                     pose[0], pose[1], pose[2], pose[3] = u, w, a, b
-                    evaluate(bone, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, max(top[keep - 1, 0], -1.5), out)
+                    evaluate(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, max(top[keep - 1, 0], -1.5), out)
                     if out[0] > top[keep - 1, 0]:
                         n = keep - 1
                         while n > 0 and top[n - 1, 0] < out[0]:
@@ -130,11 +143,11 @@ def coarse_search(bone, guarded, low, step, sign, centre, y_tip, y_back, facet, 
 
 
 @njit(cache=True)
-def climb_clearance(bone, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, first_mm, first_rad, last_mm):
+def climb_clearance(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, first_mm, first_rad, last_mm):
     """Pattern search for the largest clear. -> (clear, pose)."""
     out = np.zeros(5)
     best = pose.copy()
-    evaluate(bone, guarded, low, step, sign, centre, best, y_tip, y_back, facet, facet_margin, -50.0, out)
+    evaluate(solid, guarded, low, step, sign, centre, best, y_tip, y_back, facet, facet_margin, -50.0, out)
     value = out[0]
     size = 1.0
     trial = np.zeros(4)
@@ -144,7 +157,7 @@ def climb_clearance(bone, guarded, low, step, sign, centre, pose, y_tip, y_back,
             for s in (-1.0, 1.0):
                 trial[:] = best
                 trial[d] += s * size * (first_mm if d < 2 else first_rad)
-                evaluate(bone, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out)
+                evaluate(solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out)
                 if out[0] > value + 1e-6:
                     value = out[0]
                     best[:] = trial
@@ -155,7 +168,7 @@ def climb_clearance(bone, guarded, low, step, sign, centre, pose, y_tip, y_back,
                     trial[:] = best
                     trial[d] += s * size * first_mm
                     trial[d + 2] += t * size * first_rad
-                    evaluate(bone, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out)
+                    evaluate(solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out)
                     if out[0] > value + 1e-6:
                         value = out[0]
                         best[:] = trial
@@ -174,7 +187,7 @@ def utility(clear, need, pose, prior, length_gain, head_x, head_weight, cap):
 
 
 @njit(cache=True)
-def climb_utility(bone, guarded, low, step, sign, centre, pose, need, prior, y_tip, y_back, facet, facet_margin, rod, head_weight, cap, first_mm, first_rad, last_mm):
+def climb_utility(solid, guarded, low, step, sign, centre, pose, need, prior, y_tip, y_back, facet, facet_margin, rod, head_weight, cap, first_mm, first_rad, last_mm):
     """Pattern search for the utility among poses with clear >= need. rod: x, y wanted for the head (5 mm behind the entry). -> (utility, clear, pose)."""
     out = np.zeros(5)
     best = pose.copy()
@@ -196,7 +209,7 @@ def climb_utility(bone, guarded, low, step, sign, centre, pose, need, prior, y_t
             elif move > 0:
                 d = (move - 1) // 2
                 trial[d] += (1.0 if move % 2 == 0 else -1.0) * size * (first_mm if d < 2 else first_rad)
-            evaluate(bone, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, need, out)
+            evaluate(solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, need, out)
             if out[0] < need:
                 continue
             dx, dy, dz = direction(sign, trial[2], trial[3])
