@@ -41,13 +41,13 @@ class MoveHandle:
 class CrtkClient:
     """One arm at `namespace` in `domain`. Use as a context manager."""
 
-    def __init__(self, namespace, domain):
+    def __init__(self, namespace, domain, publish=tuple(PUBLISHED)):
         self.context = rclpy.Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("third_party", context=self.context)
         self.news = threading.Condition()
         self.state, self.last_busy, self.data, self.states, self.warnings = OperatingState(), 0.0, {}, [], []
-        self.pubs = {n: self.node.create_publisher(t, f"{namespace}/{n}", 10) for n, t in PUBLISHED.items()}
+        self.pubs = {n: self.node.create_publisher(t, f"{namespace}/{n}", 10) for n, t in PUBLISHED.items() if n in publish}
         latched = QoSProfile(depth=10, history=HistoryPolicy.KEEP_LAST, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.pubs["state_command"] = self.node.create_publisher(StringStamped, f"{namespace}/state_command", latched)
         self.subs = [self.node.create_subscription(t, f"{namespace}/{n}", lambda m, n=n: self._got(n, m), 10)

@@ -124,13 +124,16 @@ def test_kinematics_services_agree_with_the_arm(client):
     assert not refused.result and "cannot reach" in refused.message
 
 
-def test_a_move_ends_when_the_client_that_asked_for_it_is_gone(site, client):
-    start = client.setpoint_cp()
-    with CrtkClient(site.namespace, site.domain) as other:
-        other.check_connections(30.0)
-        client.pubs.pop("move_cp").destroy()
-        other.move_cp([start[0], start[1], start[2] - 0.08, *start[3:]])
-        assert client.wait_for(lambda: client.setpoint_cp()[2] < start[2] - 0.005)
-    assert client.wait_for(lambda: any("is gone" in w for w in client.warnings)), client.warnings
-    assert client.wait_for(lambda: not client.state.is_busy)
-    assert client.setpoint_cp()[2] > start[2] - 0.079
+def test_a_move_ends_when_the_client_that_asked_for_it_is_gone(site):
+    with CrtkClient(site.namespace, site.domain, publish=()) as watcher:
+        watcher.check_connections(30.0)
+        start = watcher.setpoint_cp()
+        with CrtkClient(site.namespace, site.domain) as mover:
+            mover.check_connections(30.0)
+            assert mover.enable(), mover.warnings
+            mover.move_cp([start[0], start[1], start[2] + 0.10, *start[3:]])
+            assert mover.wait_for(lambda: mover.setpoint_cp()[2] > start[2] + 0.005)
+        assert watcher.wait_for(lambda: any("is gone" in w for w in watcher.warnings)), watcher.warnings
+        assert watcher.wait_for(lambda: not watcher.state.is_busy)
+        assert watcher.setpoint_cp()[2] < start[2] + 0.099
+        watcher.state_command("disable")

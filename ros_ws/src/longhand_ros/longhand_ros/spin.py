@@ -5,6 +5,7 @@ Never `executor.spin()` of the events executor: the wheels' build waits for a de
 overflows into a loop that starves every callback. A deadline of an hour, renewed, has neither fault.
 """
 
+import faulthandler
 import signal
 import sys
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def run(make: Callable[[list[str]], Node], argv: list[str] | None = None) -> int
     Returns the exit code: 0 after a clean end, 1 with one line on stderr when the node could not start.
     """
     argv = sys.argv if argv is None else argv
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # kill -USR1 PID: where is it?
     rclpy.init(args=argv)
     node: Node | None = None
     try:
