@@ -16,10 +16,12 @@ from safety.states import Mode
 from teleop.case.console_session import ConsoleSession
 from teleop.case.planning_door import ApprovedPlan, approve, plan_case
 from teleop.case.script import OrderRefused, ScriptTimeout, Waiting, pause, together, until
-from teleop.master.command_maker import Intention
+from teleop.master.command_maker import Intention, Phase
 
 #: The script gives up a motion after so long (s): a person would have called the engineer.
 MOTION_TIMEOUT_S = 120.0
+#: A press that the governor has not taken up after so long is taken back (s).
+PRESS_TAKEN_S = 3.0
 #: Corrections at one place before the script calls the line unreachable (the field's robots do at most three).
 MAX_CORRECTIONS = 5
 
@@ -43,12 +45,25 @@ class Treatment:
     placed: list[str] = field(default_factory=list)
 
 
+def knock(session: ConsoleSession) -> Waiting[dict[str, Any]]:
+    """Ask the desk to describe its case; a hospital that is still starting is asked again for two minutes."""
+    deadline = time.monotonic() + 120.0
+    while True:
+        try:
+            described: dict[str, Any] = yield from session.ask("case.describe", timeout_s=30.0)
+            return described
+        except OrderRefused:
+            if time.monotonic() > deadline:
+                raise
+        yield from pause(0.5)
+
+
 def fetch_images(treatment: Treatment, report: Report) -> Waiting[dict[str, Path]]:
     """Fetch the site's series in chunks (resumable), check their hashes, return name -> file."""
     from teleop.case.case_file import sha256_of
 
     session = treatment.session
-    described = yield from session.ask("case.describe")
+    described = yield from knock(session)
     files = {}
     for name, series in described["series"].items():
         path = treatment.folder / series["file"]
@@ -142,13 +157,13 @@ def take_control(treatment: Treatment, report: Report) -> Waiting[None]:
     report("control", session.name, ms=(time.monotonic_ns() - started) * 1e-6)
 
 
-def follow(treatment: Treatment, mode: Mode, stored: dict[str, Any], report: Report) -> Waiting[None]:
+def follow(treatment: Treatment, stored: dict[str, Any], report: Report) -> Waiting[None]:
     """Hold to run along a stored path to its end; after a pause or hold: release, ask if needed, press again."""
     session, plan = treatment.session, treatment.plan
     assert plan is not None
     path_hash, length = bytes(stored["path_hash"]), float(stored["length_m"])
     holding = Intention(
-        mode=mode, pressed=True, path_hash=path_hash, s_goal=length, horizon=None,
+        mode=Mode(stored["kind"]), pressed=True, path_hash=path_hash, s_goal=length, horizon=None,
         plan_hash=plan.hash8, registration_epoch=int(session.status.get("registration_epoch", 0)),
     )
 
@@ -156,19 +171,26 @@ def follow(treatment: Treatment, mode: Mode, stored: dict[str, Any], report: Rep
         arm = session.frame.get("arm", {})
         return bytes(arm.get("path_hash") or b"") == path_hash and float(arm.get("s", 0.0)) >= length - 2e-5
 
-    def disturbed() -> bool:
-        return session.state in ("HOLD", "STOP", "FAULT", "LOCAL", "PAUSE")
+    def over() -> bool:
+        """The press is over: the arm stopped for a reason, or the governor did not take the press up."""
+        waiting = session.maker.phase is Phase.WAITING_FOR_RELEASE
+        ignored = session.state == "HOLD" and time.monotonic() - pressed_at > PRESS_TAKEN_S
+        return waiting or ignored or session.state in ("STOP", "FAULT", "LOCAL")
 
     deadline = time.monotonic() + MOTION_TIMEOUT_S
     while not arrived():
         if time.monotonic() > deadline:
             raise ScriptTimeout(f"{session.name}: not at the end of the path after {MOTION_TIMEOUT_S:g} s")
-        if disturbed():
+        if session.state in ("HOLD", "STOP", "FAULT", "LOCAL"):
             report("disturbed", session.name, state=session.state, why=str(session.status.get("reason", "")))
             yield from recover(treatment, report)
-        session.intention = holding
+        session.intention = replace(holding, pressed=False)
+        yield from until(lambda: session.maker.phase is Phase.RELEASED, 10.0, f"{session.name} hears the release")
+        session.intention, pressed_at = holding, time.monotonic()
         left = max(1.0, deadline - time.monotonic())
-        yield from until(lambda: arrived() or disturbed(), left, f"{session.name} reaches the end of the path")
+        yield from until(lambda: arrived() or over(), left, f"{session.name} reaches the end of the path")
+        if not arrived():
+            report("interrupted", session.name, state=session.state, why=str(session.status.get("reason", "")))
     session.intention = replace(holding, pressed=False)
     yield from until(
         lambda: session.frame.get("arm", {}).get("drive") in ("standstill", "parked"), 5.0, f"{session.name} stands still"
@@ -200,14 +222,14 @@ def recover(treatment: Treatment, report: Report) -> Waiting[None]:
     report("recovered", session.name, state=session.state)
 
 
-def onto_line(treatment: Treatment, mode: Mode, where: str, report: Report) -> Waiting[None]:
+def onto_line(treatment: Treatment, where: str, report: Report) -> Waiting[None]:
     """Let the tracker correct the guide until the desk says it is on its line."""
     for _ in range(MAX_CORRECTIONS):
         reply = yield from treatment.session.ask("case.correct", timeout_s=30.0)
         report("measured", treatment.session.name, where=where, lateral_mm=reply["lateral_mm"], angle_deg=reply["angle_deg"])
         if reply["on_line"]:
             return
-        yield from follow(treatment, mode, reply, report)
+        yield from follow(treatment, reply, report)
     report("measured", treatment.session.name, where=where, lateral_mm=reply["lateral_mm"], angle_deg=reply["angle_deg"])
 
 
@@ -217,15 +239,15 @@ def treat_screw(treatment: Treatment, screw: str, report: Report) -> Waiting[Non
     yield from session.ask("case.select", screw=screw)
     approach = yield from session.ask("case.path", kind="approach", timeout_s=60.0)
     report("approach", session.name, screw=screw, length_m=approach["length_m"])
-    yield from follow(treatment, Mode.GOAL, approach, report)
+    yield from follow(treatment, approach, report)
     yield from session.ask("case.breath_hold", on=True)
     if treatment.correction:
-        yield from onto_line(treatment, Mode.GOAL, "stand-off", report)
+        yield from onto_line(treatment, "stand-off", report)
     advance = yield from session.ask("case.path", kind="advance", timeout_s=60.0)
     report("advance", session.name, screw=screw, length_m=advance["length_m"])
-    yield from follow(treatment, Mode.ADVANCE, advance, report)
+    yield from follow(treatment, advance, report)
     if treatment.correction:
-        yield from onto_line(treatment, Mode.ADVANCE, "entry", report)
+        yield from onto_line(treatment, "entry", report)
     try:
         verified = yield from session.ask("case.verify", timeout_s=30.0)
     except OrderRefused as refused:
@@ -240,7 +262,7 @@ def treat_screw(treatment: Treatment, screw: str, report: Report) -> Waiting[Non
     yield from session.ask("case.breath_hold", on=False)
     treatment.placed.append(screw)
     retreat = yield from session.ask("case.path", kind="retreat", timeout_s=60.0)
-    yield from follow(treatment, Mode.ADVANCE, retreat, report)
+    yield from follow(treatment, retreat, report)
     yield from session.ask("case.retreat")
 
 

@@ -8,6 +8,7 @@
 """
 
 import json
+import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 from sim import layout
 from sim.phantom import generate
 from teleop.case.case_file import write_case
-from teleop.case.site_config import SiteConfig, save_site_config
+from teleop.case.site_config import FIRST_PORT, PORTS_PER_SITE, SiteConfig, save_site_config
 from teleop.case.surroundings import Surroundings
 from teleop.link.keys import make_directory
 
@@ -30,6 +31,9 @@ CITIES = (
 #: Links of the demo's hospitals, in turn (names of `sim.network` profiles).
 PROFILES = ("beijing-tianjin", "beijing-karamay", "beijing-zhangjiakou")
 CONSOLE = "beijing"
+#: Where a site's emulated WAN listens within its block of ports, and every port of a block that a demo uses.
+RELAY_OFFSET = 50
+PORT_OFFSETS = (0, 1, 2, 3, *(RELAY_OFFSET + i for i in range(6)))
 #: RMS of one touch of the tracked probe, as the planner is told (mm).
 TOUCH_FLE_MM = 0.3
 
@@ -63,6 +67,31 @@ class Demo:
         return logs[-1] if logs else None
 
 
+def free_blocks(count: int) -> list[int]:
+    """Numbers of `count` blocks of ports that nobody uses now (another demo may run beside this one).
+
+    Raises OSError when there are not enough."""
+    found: list[int] = []
+    for index in range(400):
+        if all(_is_free(FIRST_PORT + PORTS_PER_SITE * index + offset) for offset in PORT_OFFSETS):
+            found.append(index)
+            if len(found) == count:
+                return found
+    raise OSError(f"only {len(found)} of {count} blocks of ports are free from {FIRST_PORT} on; end other demos first")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
 def _write_patient(seed: int, folder: str, case_id: str) -> None:
     """Make one phantom patient and its case folder (runs in a process of its own; phantoms take seconds)."""
     from sim.phantom import load_landmarks, write
@@ -81,6 +110,13 @@ def _write_patient(seed: int, folder: str, case_id: str) -> None:
     write_case(case, case_id, files, dict(zip(names, points, strict=True)), TOUCH_FLE_MM, room)
 
 
+def _warm() -> None:
+    """Compile the numerical kernels once, before a dozen processes would each do it (they are cached on disk)."""
+    from teleop.case.paths import SitePaths
+
+    SitePaths.for_site()
+
+
 def prepare(
     out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str
 ) -> Demo:
@@ -94,19 +130,20 @@ def prepare(
     names = CITIES[:sites]
     make_directory(out / "keys", names, [(CONSOLE, "surgeon")])
     configs = []
-    for index, name in enumerate(names):
+    for index, name in zip(free_blocks(sites), names, strict=True):
         (run / name).mkdir(mode=0o700)
         (out / name).mkdir(exist_ok=True)
         config = SiteConfig(
-            site=name, index=index, domain=41 + index, run_dir=run / name, log_dir=out / "logs",
-            keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{index + 1:02d}",
-            driver=driver, seed=seed + index, demo_qualification=True, correction=correction, doctor="scripted",
-            relay_base=7400 + 100 * index + 50,
+            site=name, index=index, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
+            keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
+            driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
+            relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET,
         )
         save_site_config(config, out / name / "site.toml")
         configs.append(config)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
+        jobs = [pool.submit(_warm)]
+        jobs += [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
         for job in jobs:
             job.result()
     profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))

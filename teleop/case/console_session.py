@@ -82,7 +82,9 @@ class ConsoleSession:
             self._take(event, now_ns)
         if now_ns >= self._next_command:
             self._next_command = max(self._next_command + COMMAND_PERIOD_NS, now_ns)
-            command = self.maker.step(now_ns, self.frame or None, self.intention)
+            # a site that is still starting sends its status before its arm has said anything
+            seen = self.frame if (self.frame.get("arm") or {}).get("pose") else None
+            command = self.maker.step(now_ns, seen, self.intention)
             if command is not None:
                 self.link.send_command(encode_command(command))
 

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import time
+from array import array
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,13 @@ class CaseNode(Node):
                     break
                 order = msgpack.unpackb(bytes(request.order), raw=False)
                 self.asked.append((self._submit(request.key, order), header.request_id))
-            for future, header in [a for a in self.asked if a[0].done()]:
-                handle.service_send_response(CaseOrder.Response(reply=list(msgpack.packb(future.result()))), header)
-        self.asked = [a for a in self.asked if not a[0].done()]
+            waiting, self.asked = self.asked, []
+            for future, header in waiting:
+                if future.done():
+                    reply = array("B", msgpack.packb(future.result()))
+                    handle.service_send_response(CaseOrder.Response(reply=reply), header)
+                else:
+                    self.asked.append((future, header))
 
     def _submit(self, who: str, order: dict[str, Any]) -> Future[dict[str, Any]]:
         desk = self.desk
@@ -162,9 +167,12 @@ class CaseNode(Node):
                 self._bedside_order(peer, int(message.get("id", 0)), dict(message["order"]))
             elif message["t"] == "stop":
                 self.governor.send({"t": "stop", "key": "bedside"})
-        for future, peer, id_ in [b for b in self.bedside_asked if b[0].done()]:
-            self.bedside.send(peer, {"t": "reply", "id": id_, **future.result()})
-        self.bedside_asked = [b for b in self.bedside_asked if not b[0].done()]
+        waiting, self.bedside_asked = self.bedside_asked, []
+        for future, peer, id_ in waiting:
+            if future.done():
+                self.bedside.send(peer, {"t": "reply", "id": id_, **future.result()})
+            else:
+                self.bedside_asked.append((future, peer, id_))
         for question in self.questions.open():
             if question.id not in self.shown or self.bedside.peers:
                 self.shown.add(question.id)
