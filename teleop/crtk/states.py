@@ -50,7 +50,7 @@ def answer(word: str, status: Mapping[str, Any] | None) -> Answer:
     """The table above."""
     state = operating_state(status)
     if word not in COMMANDS:
-        return Answer(refusal=f"unknown state_command {word!r}; known: {', '.join(COMMANDS)}")
+        return Answer(refusal=f"unknown state_command {word[:40]!r}; known: {', '.join(COMMANDS)}")
     if status is None:
         return Answer(refusal=f"{word}: the governor is not there")
     if word == "home":

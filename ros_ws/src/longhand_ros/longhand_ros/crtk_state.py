@@ -4,6 +4,7 @@ The arm process itself publishes measured_js, measured_cp, measured_cv, setpoint
 robot_description. Here: measured_cf, local/setpoint_cp, local/measured_cv, goal_js, goal_cp, /tf and /tf_static.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,20 +20,30 @@ from longhand_ros import qos
 from longhand_ros.robot_model import Frames
 from teleop.arm.kinematics import Kinematics
 from teleop.crtk.session import ArmView
-from teleop.geometry import quat_rotate
+from teleop.geometry import check_pose, quat_rotate
 
 #: /tf is for people's eyes: one in four samples of arm_state.
 TF_EVERY = 4
 
 
-def view_of(m: ArmState) -> ArmView:
-    """The message as the local session sees it. Raises ValueError when its joints do not fit together."""
-    if len(m.q) != len(m.dq):
-        raise ValueError(f"arm_state with {len(m.q)} positions and {len(m.dq)} velocities")
-    return ArmView(
-        stamp=m.stamp_mono, q=tuple(m.q), dq=tuple(m.dq), q_ref=tuple(m.q_ref), pose=pose_from(m.base_t_tip),
-        setpoint=pose_from(m.setpoint), s=m.s, path_hash=bytes(m.path_hash), drive=m.drive,
+def view_of(m: ArmState, joints: int, newest: int, now: int) -> ArmView:
+    """The message as the local session sees it.
+
+    Anybody can publish arm_state, so it is read as what anybody may have said. Raises ValueError for another number of
+    joints, a number that is none, or a stamp that is not after `newest` and not after `now` (robot ns).
+    """
+    if not len(m.q) == len(m.dq) == joints or len(m.q_ref) not in (0, joints):
+        raise ValueError(f"arm_state with {len(m.q)}, {len(m.dq)}, {len(m.q_ref)} joints, the model has {joints}")
+    view = ArmView(
+        stamp=m.stamp_mono, q=tuple(m.q), dq=tuple(m.dq), q_ref=tuple(m.q_ref),
+        pose=check_pose(pose_from(m.base_t_tip), "base_t_tip"), setpoint=check_pose(pose_from(m.setpoint), "setpoint"),
+        s=m.s, path_hash=bytes(m.path_hash), drive=m.drive,
     )
+    if not all(math.isfinite(x) for x in (*view.q, *view.dq, *view.q_ref, view.s, m.force)):
+        raise ValueError("arm_state with a number that is not finite")
+    if not newest < view.stamp <= now:
+        raise ValueError(f"arm_state stamped {(view.stamp - now) * 1e-6:.1f} ms from now: a second publisher?")
+    return view
 
 
 def pose_from(m: PoseMsg) -> tuple[float, float, float, float, float, float, float]:

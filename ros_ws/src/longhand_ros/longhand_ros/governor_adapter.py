@@ -66,7 +66,7 @@ class GovernorAdapter(Node):
         self._governor: GovernorClient | None = GovernorClient.connect(
             config.governor_socket, "adapter", wait_s=governor_wait_s)
         self._next_heartbeat = self._next_connect = 0
-        self._arm_stamp = 0
+        self._arm_stamp = self._newest_state = 0
         self._state = StatePublishers(self, kin, f"{config.arm}_base")
         self._mirror = Mirror(self)
         self._operating_state = self.create_publisher(OperatingState, "operating_state", qos.LATCHED)
@@ -127,16 +127,13 @@ class GovernorAdapter(Node):
     # --- from the arm and the governor -------------------------------------------------------------------------------
 
     def _on_arm(self, m: ArmState) -> None:
+        now = time.monotonic_ns()
         try:
-            view = view_of(m)
+            view = view_of(m, self._kin.n, self._newest_state, now)
         except ValueError as error:
             self.get_logger().warning(str(error), throttle_duration_sec=5.0)
             return
-        if len(view.q) != self._kin.n:
-            self.get_logger().error(f"arm_state has {len(view.q)} joints, the model has {self._kin.n}",
-                                    throttle_duration_sec=5.0)
-            return
-        self._arm_stamp = time.monotonic_ns()
+        self._newest_state, self._arm_stamp = view.stamp, now
         self._state.publish(m, view)
         self.session.on_arm(view, self._arm_stamp)
         self._flush()
