@@ -77,9 +77,12 @@ class DriveParams:
     leash_n: Leash = field(default_factory=lambda: Leash(7))
     rail: Rail = field(default_factory=Rail)
 
-    @property
-    def dt(self) -> float:
-        return self.period_ns * 1e-9
+    dt: float = field(init=False)
+    slowest_joint: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dt", self.period_ns * 1e-9)
+        object.__setattr__(self, "slowest_joint", float(self.kin.model.v_max.min()) * self.joint_speed_share)
 
     def t_stop(self, v_cap: float) -> float:
         """Time (s) after the expiry of a lease with cap v_cap by which the reference is at rest."""
@@ -459,7 +462,7 @@ def _move_path(s: DriveState, lease: MotionLease | None, params: DriveParams) ->
             s.offset = None
     s.dq_ref = (q - s.q_ref) / dt
     s.q_ref = q
-    s.pose_ref = np.array(params.kin.fk_fast(q))
+    s.pose_ref = params.kin.fk_fast(q)
     if s.ds == 0.0 and s.dds == 0.0 and (lease is None or d <= 1e-9):
         s.kind = ""
         s.dq_ref = np.zeros_like(q)
@@ -478,7 +481,7 @@ def _move_pose(s: DriveState, lease: MotionLease | None, params: DriveParams) ->
     kin, dt, r = params.kin, params.dt, params.kin.radius
     if lease is None or s.target is None:
         limits = Limits(params.v_ceiling, params.a, params.j)
-        dy, s.v, s.a = params.leash6.stop(s.v, s.a, limits, _pose_gain(0.0), dt)
+        dy, s.v, s.a = params.leash6.stop(s.v, s.a, limits, dt)
         rest = True
     else:
         v_cap, w_cap = _caps(lease, params)
@@ -493,37 +496,29 @@ def _move_pose(s: DriveState, lease: MotionLease | None, params: DriveParams) ->
         s.pose_ref = pose
     else:
         # the joints cannot follow: the reference is where they are, not where the pose would be
-        s.pose_ref = np.array(kin.fk_fast(s.q_ref))
+        s.pose_ref = kin.fk_fast(s.q_ref)
     if rest and not s.v.any() and not s.a.any():
         s.kind, s.dq_ref = "", np.zeros_like(s.q_ref)
 
 
 def _move_joints(s: DriveState, lease: MotionLease | None, params: DriveParams) -> None:
-    kin, dt, r = params.kin, params.dt, params.kin.radius
-    jac = kin.jacobian_fast(s.q_ref)
-    w_ratio = 0.0
-    if lease is not None:
-        v_cap, w_cap = _caps(lease, params)
-        w_ratio = v_cap / w_cap
-
-    def gain(u: Array) -> float:
-        t = jac @ u
-        w = sqrt(t[3] * t[3] + t[4] * t[4] + t[5] * t[5])
-        return max(sqrt(t[0] * t[0] + t[1] * t[1] + t[2] * t[2]) + r * w, w * w_ratio)
-
-    slowest = float(kin.model.v_max.min()) * params.joint_speed_share
+    """In joint space the tool moves `g` metres per radian in the worst direction; speed, acceleration and jerk are the
+    drive's divided by g in *every* direction, so that a stop from anywhere stays inside the bound."""
+    kin, dt = params.kin, params.dt
+    v_cap, w_cap = _caps(lease, params) if lease is not None else (params.v_ceiling, params.w_ceiling)
+    g, turn = kin.largest_gain(s.q_ref)
+    v_cap = min(v_cap, w_cap * g / turn)
+    slowest = params.slowest_joint
     if lease is None or lease.q_target is None:
-        limits = Limits(params.v_ceiling, params.a, params.j, slowest, params.joint_acceleration)
-        dq, s.v, s.a = params.leash_n.stop(s.v, s.a, limits, gain, dt)
+        dq, s.v, s.a = params.leash_n.stop(s.v, s.a, Limits(v_cap, params.a / g, params.j / g, slowest), dt)
         rest = True
     else:
         error = np.array(lease.q_target) - s.q_ref
-        limits = Limits(v_cap, params.a, params.j, slowest, params.joint_acceleration)
-        most = sqrt(float((jac[:3] ** 2).sum())) + max(r, w_ratio) * sqrt(float((jac[3:] ** 2).sum()))
-        dq, s.v, s.a = params.leash_n.track(error, s.v, s.a, limits, gain, most, dt)
+        limits = Limits(v_cap, params.a / g, params.j / g, slowest)
+        dq, s.v, s.a = params.leash_n.track(error, s.v, s.a, limits, lambda _: g, g, dt)
         rest = float(error @ error) < 1e-16
     _take_joints(s, s.q_ref + dq, params)
-    s.pose_ref = np.array(kin.fk_fast(s.q_ref))
+    s.pose_ref = kin.fk_fast(s.q_ref)
     if rest and not s.v.any() and not s.a.any():
         s.kind, s.dq_ref = "", np.zeros_like(s.q_ref)
 

@@ -462,3 +462,12 @@ def limit_step(q_old, q_new, most, low, high, margin, out):
             v = q_old[i]
         out[i] = v
     return code, joint
+
+
+@njit(cache=True)
+def largest_gain(jac, radius):
+    """(sigma_max(J_v) + radius sigma_max(J_omega), sigma_max(J_omega)): bounds on |v| + radius |omega| and on |omega| over
+    all unit joint speeds."""
+    v, w = jac[:3].copy(), jac[3:].copy()
+    turn = np.sqrt(np.linalg.eigvalsh(w @ w.T)[2])
+    return np.sqrt(np.linalg.eigvalsh(v @ v.T)[2]) + radius * turn, turn

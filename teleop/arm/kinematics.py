@@ -82,6 +82,13 @@ class Kinematics:
         kernels.jacobian(self.model.axis, self.model.prismatic, self._frames, self._jac)
         return self._jac.copy()
 
+    def largest_gain(self, q: Array) -> tuple[float, float]:
+        """Bounds per rad/s of joint speed (Euclidean norm), over all directions: (worst tool point m/s, rotation rad/s)."""
+        kernels.frames(*self._chain, q, self._frames)
+        kernels.jacobian(self.model.axis, self.model.prismatic, self._frames, self._jac)
+        g, turn = kernels.largest_gain(self._jac, self.radius)
+        return float(g), max(float(turn), 1e-6)
+
     def monitor(self, q: Array, dq: Array, q_ref: Array, anchor: Array) -> tuple[Array, float, float, float]:
         """What the drive watches: (measured pose (7,), worst tool point's speed m/s, its distance from the pose of
         `q_ref` m, its distance from the pose `anchor` (7,) m)."""
@@ -212,6 +219,7 @@ def warm(model: ArmModel) -> Kinematics:
     k.path_steps(np.array([model.home, model.home + 1e-3]))
     k.fk_fast(model.home)
     k.jacobian_fast(model.home)
+    k.largest_gain(model.home)
     here = np.array(pose)
     k.monitor(model.home, np.zeros(model.n), model.home, here)
     k.move_pose(here, k.pose_difference(here, here))

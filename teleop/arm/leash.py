@@ -3,7 +3,7 @@
 Ruckig limits each axis by itself; a box of limits either wastes speed (cap / sqrt(d) per axis) or lets the Euclidean
 norm overshoot. So each tick the axes are turned (Householder) so that the first one points along the way to the
 target: it gets 95 % of the cap, the others share 5 %, enough to brake what is left over of the previous direction. A
-guard looks at where the speed would peak if the acceleration were taken back (v + a|a|/2j) and brakes for a tick
+guard looks at where the speed would peak if the acceleration were taken back (v + a |a|/2j, a vector) and brakes for a tick
 instead whenever that peak exceeds the cap; so a cap lowered below the present speed, or a target that jumps sideways,
 ends in braking, never in a peak.
 
@@ -34,6 +34,10 @@ Array = NDArray[np.float64]
 
 #: Share of the cap for the way to the target; the rest is for what is left over of other directions.
 MAIN_SHARE = 0.95
+#: Every axis keeps at least this share, so that what is left over of other directions is braked.
+LEAST_SHARE = 0.05
+#: Where the guard brakes, as a share of the cap: a tick of jerk-limited growth fits between it and the cap.
+GUARD = 0.985
 #: Below this distance (m in the metric) a target counts as reached and gives no direction.
 REACHED = 1e-9
 
@@ -44,14 +48,13 @@ class TrajectoryError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """v (m/s of the worst tool point), a (m/s^2), j (m/s^3), and the largest speed in the metric along one axis
-    (`axis_speed`, for example a joint's rad/s)."""
+    """v: cap of the worst tool point, m/s; a, j: acceleration and jerk in the metric, the same in every direction;
+    axis_speed: largest speed in the metric whatever the tool does (a joint's rad/s)."""
 
     v: float
     a: float
     j: float
     axis_speed: float = float("inf")
-    axis_acceleration: float = float("inf")
 
 
 class Leash:
@@ -79,18 +82,13 @@ class Leash:
         kernels.reflect(u, x, self._work)
         return self._work.copy()
 
-    def stop(
-        self, v: Array, a: Array, limits: Limits, gain: Callable[[Array], float], dt: float
-    ) -> tuple[Array, Array, Array]:
+    def stop(self, v: Array, a: Array, limits: Limits, dt: float) -> tuple[Array, Array, Array]:
         """One tick of coming to rest: (displacement, v, a). Exactly zero v and a once at rest."""
         speed = sqrt(float(v @ v))
         size = sqrt(float(a @ a))
         if speed == 0.0 and size == 0.0:
             return np.zeros(self.d), v, a
         u = v / speed if speed > 1e-12 else (a / size if size > 1e-12 else np.eye(self.d)[0])
-        g = max(gain(u), 1e-9)
-        acc = min(limits.a / g, limits.axis_acceleration)
-        jerk = limits.j * acc / limits.a
         p = self._in
         p.control_interface = ControlInterface.Velocity
         p.current_position = [0.0] * self.d
@@ -98,8 +96,8 @@ class Leash:
         p.current_acceleration = self._turn(u, a).tolist()
         p.target_velocity = [0.0] * self.d
         p.target_acceleration = [0.0] * self.d
-        p.max_acceleration = [acc] * self.d
-        p.max_jerk = [jerk] * self.d
+        p.max_acceleration = [limits.a] * self.d
+        p.max_jerk = [limits.j] * self.d
         x, v1, a1, duration = self._solve(dt)
         if duration <= dt:
             return self._turn(u, x), np.zeros(self.d), np.zeros(self.d)
@@ -123,32 +121,33 @@ class Leash:
             return error.copy(), np.zeros(self.d), np.zeros(self.d)
         u = error / dist if dist > 1e-7 else (v / speed if speed > 1e-12 else np.eye(self.d)[0])
         g = max(gain(u), 1e-9)
-        acc = min(limits.a / g, limits.axis_acceleration)
-        jerk = limits.j * acc / limits.a
-        # v * acc / a: where an axis limit slows braking down, the speed shrinks with it, so that no stop gets longer
-        main = min(MAIN_SHARE * limits.v / g, MAIN_SHARE * limits.v * acc / limits.a, limits.axis_speed)
-        side = (1.0 - MAIN_SHARE) * limits.v / (gain_any * sqrt(self.d - 1)) if self.d > 1 else main
+        main = min(MAIN_SHARE * limits.v / g, limits.axis_speed)
+        # Fixed axes, the speed shared by the way to go: axes turned toward the target in every tick re-plan each time in
+        # another decomposition, are late by their own phase and spiral outwards round a target that trembles
+        # (tests/arm/test_following_a_trembling_target.py: 3 mm round 0.05 mm).
+        share = np.maximum(np.abs(u), LEAST_SHARE)
+        share /= sqrt(float(share @ share))
         p = self._in
         p.control_interface = ControlInterface.Position
         p.current_position = [0.0] * self.d
-        p.current_velocity = self._turn(u, v).tolist()
-        p.current_acceleration = self._turn(u, a).tolist()
-        p.target_position = self._turn(u, error).tolist()
+        p.current_velocity = v.tolist()
+        p.current_acceleration = a.tolist()
+        p.target_position = error.tolist()
         p.target_velocity = [0.0] * self.d
         p.target_acceleration = [0.0] * self.d
-        p.max_velocity = [main] + [side] * (self.d - 1)
-        p.max_acceleration = [acc] * self.d
-        p.max_jerk = [jerk] * self.d
+        p.max_velocity = (main * share).tolist()
+        p.max_acceleration = [limits.a] * self.d
+        p.max_jerk = [limits.j] * self.d
         x, v1, a1, duration = self._solve(dt)
         if duration <= dt:
-            return self._turn(u, x), np.zeros(self.d), np.zeros(self.d)
-        peak = v1 + a1 * np.abs(a1) / (2.0 * jerk)
-        highest = np.where(np.abs(peak) > np.abs(v1), peak, v1)
-        b = self._turn(u, highest)
-        length = sqrt(float(b @ b))
-        if length > 1e-12 and gain(b / length) * length > limits.v:
-            return self.stop(v, a, limits, gain, dt)
-        return self._turn(u, x), self._turn(u, v1), self._turn(u, a1)
+            return x, np.zeros(self.d), np.zeros(self.d)
+        # taken back along its own direction, which is the slowest way any later frame can choose
+        peak = v1 + a1 * (sqrt(float(a1 @ a1)) / (2.0 * limits.j))
+        for w in (peak, v1):
+            length = sqrt(float(w @ w))
+            if length > 1e-12 and gain(w / length) * length > GUARD * limits.v:
+                return self.stop(v, a, limits, dt)
+        return x, v1, a1
 
 
 class Rail:
