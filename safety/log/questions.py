@@ -282,7 +282,7 @@ def timeline(log: LogReader) -> list[dict[str, Any]]:
         add(h.since, "holder", f"{h.name or h.holder or 'nobody'} holds the arm (epoch {h.epoch})", holder=h.holder)
     for a in alarm_lines(log):
         add(a.stamp, "alarm", f"{a.priority} {a.phase}: {a.id}: {a.text}", id=a.id, priority=a.priority, phase=a.phase)
-    for message in log.messages(("case/events", "ui/actions", "ui/notes", GAP_TOPIC, CLOSE_TOPIC)):
+    for message in log.messages(("case/events", "ui/actions", GAP_TOPIC, CLOSE_TOPIC)):
         f = log.decode(message)
         if message.topic == "case/events":
             add(f["stamp_mono"], "case", f"{f['who']}: {f['step']}", detail=_json(f["detail"]))

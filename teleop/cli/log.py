@@ -10,12 +10,13 @@ import typer
 from safety.log import questions
 from safety.log.cdr import CdrError
 from safety.log.container import ContainerError
+from safety.log.privacy import load, open_fields
 from safety.log.reader import LogReader
 from safety.log.replay import ReplayError
 from safety.log.walk import NotALog
 
 app = typer.Typer(add_completion=False)
-QUESTIONS = ("holder", "holds", "alarms", "travel", "latency", "timeline", "info")
+QUESTIONS = ("holder", "holds", "alarms", "travel", "latency", "timeline", "info", "export")
 
 
 @app.command(epilog="Example: longhand log a.mcap holder --at 12.5      longhand log a.mcap travel --json")
@@ -23,6 +24,8 @@ def main(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Session log.")],
     question: Annotated[str, typer.Argument(help="One of: " + " ".join(QUESTIONS))],
     at: Annotated[str, typer.Option(help="For holder: seconds from the begin, mono:<ns>, or a UTC time.")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="For export: the copy without people in it.")] = None,
+    case_key: Annotated[Path | None, typer.Option(help="Key of the case, to read its free texts.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Answer one question from a session log. This reads; `longhand verify` says whether the log can be believed.
@@ -35,7 +38,9 @@ def main(
     code = 0
     try:
         with LogReader(log) as reader:
-            if question == "holder":
+            if question == "export":
+                answer, lines = _export(reader, out)
+            elif question == "holder":
                 answer, lines = _holder(reader, at)
             elif question == "travel":
                 answer, lines = _travel(reader)
@@ -44,6 +49,7 @@ def main(
                 answer, lines = {
                     "holds": _holds, "alarms": _alarms, "latency": _latency, "timeline": _timeline, "info": _info,
                 }[question](reader)  # fmt: skip
+            answer = open_fields(answer, load(case_key) if case_key else None)
     except (NotALog, ReplayError, CdrError, ContainerError, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -121,6 +127,15 @@ def _latency(reader: LogReader) -> tuple[Any, list[str]]:
 def _timeline(reader: LogReader) -> tuple[Any, list[str]]:
     rows = questions.timeline(reader)
     return {"timeline": rows}, [f"{row['s']:10.3f} s  {row['what']:7} {row['text']}" for row in rows]
+
+
+def _export(reader: LogReader, out: Path | None) -> tuple[Any, list[str]]:
+    from teleop.review.export import export
+
+    if out is None:
+        raise ValueError("export needs -o OUT.mcap")
+    count = export(reader, out)
+    return {"out": str(out), "messages": count}, [f"{out}: {count} messages, people replaced by letters, texts left out"]
 
 
 def _info(reader: LogReader) -> tuple[Any, list[str]]:

@@ -131,12 +131,18 @@ class ReviewLog:
         if (t1 - t0) / 1e9 <= DETAIL_S:
             edges = np.linspace(t0, t1, width + 1)
             found = self._detail(t0, t1)
-            return {n: _columns(edges[1:], _bucket(found[n][:, 0], found[n][:, 1], edges)) for n in names if n in found}
+            out = {n: _columns(edges[1:], _held(_bucket(found[n][:, 0], found[n][:, 1], edges), (t1 - t0) / 1e9 / width))
+                   for n in names if n in found}  # fmt: skip
+            # What is recorded by the second only (or came by another way) is drawn by the second.
+            for name in set(names) & set(self.overview) - set(out):
+                rows = self.overview[name][np.clip(np.searchsorted(self.overview_t, edges[1:]), 0, len(self.overview_t) - 1)]
+                out[name] = _columns(edges[1:], rows)
+            return out
         a, b = np.searchsorted(self.overview_t, (t0, t1 + 1_000_000_000))
         t = self.overview_t[a:b]
         out = {}
         for name in names:
-            if name in self.overview:
+            if name in self.overview and len(t):
                 out[name] = _columns(*_merge(t, self.overview[name][a:b], width))
         return out
 
@@ -335,6 +341,19 @@ def _bucket(t: Array, v: Array, edges: Array) -> Array:
     out[rows, 0] = np.minimum.reduceat(v, starts)
     out[rows, 1] = np.maximum.reduceat(v, starts)
     out[rows, 2] = np.add.reduceat(v, starts) / np.diff(np.r_[starts, len(v)])
+    return out
+
+
+def _held(rows: Array, bucket_s: float, hold_s: float = 1.2) -> Array:
+    """Carry the last known row over empty buckets, at most `hold_s`: a signal of 10 Hz is a line, a hole in the log is not."""
+    known = np.flatnonzero(~np.isnan(rows[:, 2]))
+    if len(known) == 0:
+        return rows
+    last = known[np.clip(np.searchsorted(known, np.arange(len(rows)), side="right") - 1, 0, len(known) - 1)]
+    near = (np.arange(len(rows)) - last >= 0) & ((np.arange(len(rows)) - last) * bucket_s <= hold_s)
+    out = rows.copy()
+    fill = near & np.isnan(rows[:, 2])
+    out[fill] = rows[last[fill]][:, [2, 2, 2]]
     return out
 
 

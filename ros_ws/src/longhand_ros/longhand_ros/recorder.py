@@ -32,6 +32,7 @@ from rclpy.utilities import remove_ros_args
 from longhand_ros import qos
 from safety.log.cdr import CdrError, TypeStore
 from safety.log.disk import FULL, LOW, NO_GRANT, require_space
+from safety.log.privacy import CaseKey, key_file, load_or_make, seal_fields
 from safety.log.recording import Recording
 from safety.log.seconds import (
     ALARM_TOPIC,
@@ -60,8 +61,10 @@ RECONNECT_NS = 500_000_000
 TOPICS = frozenset({
     "arm_state", "arm_state_block", "governor/status", "governor/alarms", "lease", "link/stats", "tracker",
     "case/events", "heartbeat", "operating_state", "state_command", "hold", "servo_cp", "servo_jp", "servo_jv", "servo_cv",
-    "move_cp", "move_jp", "interpolate_cp", "plan", "registration", "clock", "video/frames", "ui/actions", "ui/notes",
+    "move_cp", "move_jp", "interpolate_cp", "plan", "registration", "clock", "video/frames", "ui/actions",
 })  # fmt: skip
+#: Their `detail` may hold what somebody wrote; it is stored under the case's key (safety/log/privacy.py).
+WRITTEN_BY_PEOPLE = frozenset({"case/events", "ui/actions"})
 CRTK_OUTPUTS = frozenset({
     "measured_js", "measured_cp", "measured_cv", "measured_cf", "setpoint_js", "setpoint_cp", "goal_js", "goal_cp",
 })  # fmt: skip
@@ -118,9 +121,10 @@ def log_path(log_dir: Path, session: bytes, site: str) -> Path:
 class RecorderNode(Node):
     """See the module."""
 
-    def __init__(self, config: SiteConfig, log: SessionLog, wait_s: float, crtk: bool) -> None:
+    def __init__(self, config: SiteConfig, log: SessionLog, case_key: CaseKey, wait_s: float, crtk: bool) -> None:
         super().__init__("recorder", namespace=f"/{config.site}/{config.arm}", enable_rosout=False)
         self.config = config
+        self.case_key = case_key
         self.prefix = f"/{config.site}/{config.arm}/"
         self.wanted = TOPICS | CRTK_OUTPUTS if crtk else TOPICS
         self.recording = Recording(log, time.monotonic_ns).start()
@@ -259,6 +263,9 @@ class RecorderNode(Node):
                 )
 
     def _record(self, topic: str, name: str, data: bytes, now: int) -> None:
+        if topic in WRITTEN_BY_PEOPLE:
+            self.recording.put(topic, name, self._sealed(name, data), now)
+            return
         self.recording.put(topic, name, data, now)
         try:
             if topic == "arm_state":
@@ -268,6 +275,15 @@ class RecorderNode(Node):
                 self.overview.add_fields(LINK_SIGNALS, fields, f".{fields['path']}")
         except CdrError as error:
             self.get_logger().warning(f"{topic}: {error}", once=True)
+
+    def _sealed(self, name: str, data: bytes) -> dict[str, Any] | bytes:
+        """The message with its free texts under the case's key."""
+        fields = self.types.decode(name, data)
+        try:
+            detail = json.loads(fields["detail"])
+        except ValueError:
+            detail = {"text": fields["detail"]}
+        return {**fields, "detail": json.dumps(seal_fields(detail, self.case_key), ensure_ascii=False)}
 
     def _word_for_governor(self, state: Any, now: int) -> str:
         """What the governor wants to hear of the log (docs/orders.md): "", "gap", "disk_low" or "disk_full"."""
@@ -360,7 +376,9 @@ def _ament_shares() -> tuple[Path, ...]:
     return tuple(Path(p) / "share" for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p)
 
 
-def open_log(config: SiteConfig, config_file: Path, session: bytes, planned_s: float) -> SessionLog:
+def open_log(
+    config: SiteConfig, config_file: Path, session: bytes, planned_s: float, case_key: CaseKey
+) -> SessionLog:
     """Check space, create the log. Raises DiskError, KeyRefused, OSError."""
     config.log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     stat = os.statvfs(config.log_dir)
@@ -368,7 +386,7 @@ def open_log(config: SiteConfig, config_file: Path, session: bytes, planned_s: f
     key = load_secret(config.keys_dir / config.site).signer()
     info = SessionInfo(
         session=session, site=config.site, arm=config.arm, case_id=config.case_id,
-        details=header_details(config, config_file.read_text()),
+        details={**header_details(config, config_file.read_text()), "case_key_id": case_key.key_id},
     )  # fmt: skip
     return SessionLog(
         log_path(config.log_dir, session, config.site), key, info, mono=time.monotonic_ns(), utc=time.time_ns()
@@ -391,12 +409,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = load_site_config(args.config)
         session = bytes.fromhex(args.session) if args.session else os.urandom(16)
-        log = open_log(config, args.config, session, args.planned_minutes * 60)
+        case_key = load_or_make(key_file(config.keys_dir, config.case_id))
+        log = open_log(config, args.config, session, args.planned_minutes * 60, case_key)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         rclpy.shutdown()
         return 1
-    node = RecorderNode(config, log, args.wait_s, args.crtk)
+    node = RecorderNode(config, log, case_key, args.wait_s, args.crtk)
     print(f"recording to {log.path}", flush=True)
     reason = "error"
     try:

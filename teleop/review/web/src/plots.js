@@ -20,8 +20,9 @@ export class SitePlots {
       `clock error ${error == null ? "not known" : "± " + (error / 1e6).toFixed(error < 1e7 ? 2 : 0) + " ms"} (${log.alignment.how})`;
     this.box = element("div", { class: "site" }, element("h2", { text: `site ${log.site} / ${log.arm}: ${stated}`, title: stated }));
     parent.append(this.box);
-    this.plots = PLOTS.map((spec) => {
-      const holder = element("div", { class: "plot" });
+    this.plots = PLOTS.map((spec, number) => {
+      const bottom = number === PLOTS.length - 1;
+      const holder = element("div", { class: bottom ? "plot last" : "plot" });
       const name = element("div", { class: "name" }, element("b", { text: spec.name }), ` ${spec.unit}`);
       (spec.labels ?? []).forEach((label, k) => { const i = element("i", { text: label }); i.style.color = spec.lines[k][1]; name.append(i); });
       const now = element("div", { class: "now" });
@@ -40,9 +41,10 @@ export class SitePlots {
         width: 400, height: 100, series, bands, legend: { show: false },
         scales: { x: { time: false, range: () => this.range }, y: { range: (u, low, high) => nice(low, high) } },
         axes: [
-          { show: false }, { size: 50, stroke: "#9fb2c4", font: "11px system-ui", grid: { stroke: "#1c2733", width: 1 }, ticks: { show: false }, space: 22 },
+          bottom ? { size: 22, gap: 2, stroke: "#9fb2c4", font: "11px system-ui", grid: { show: false }, ticks: { show: false }, values: (u, at) => at.map((t) => clock(t, at.length > 1 && at[1] - at[0] < 1 ? 2 : 0)) } : { show: false },
+          { size: 50, stroke: "#9fb2c4", font: "11px system-ui", grid: { stroke: "#1c2733", width: 1 }, ticks: { show: false }, space: 22 },
         ],
-        padding: [16, 8, 2, 0],
+        padding: [16, 8, bottom ? 0 : 5, 0],
         cursor: { y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, sync: { key: "review" } },
         hooks: {
           setSelect: [(u) => {
@@ -101,4 +103,3 @@ function nice(low, high) {
   const pad = (high - low) * 0.08;
   return [low < 0 ? low - pad : 0, high + pad];
 }
-export { clock };

@@ -102,6 +102,13 @@ class App {
     on("back", () => this.seek(this.t - 1)); on("forward", () => this.seek(this.t + 1));
     on("step", () => this.step(1)); on("step-back", () => this.step(-1));
     on("next-event", () => this.jump(1)); on("previous-event", () => this.jump(-1));
+    on("frame", () => {
+      if (!this.scene) return;
+      this.wide = !this.wide;
+      $("frame").textContent = this.wide ? "path" : "arm";
+      if (this.wide) this.scene.frame(this.moment?.skeleton?.length ? this.moment.skeleton : [[0, 0, 0], [0.6, 0, 1]], 0.5);
+      else this.scene.frame(this.scene.measured ?? [[0, 0, 0]], 0.25);
+    });
     on("zoom-all", () => this.zoom(this.whole));
     on("zoom-cursor", () => this.zoom([this.t - 5, this.t + 5]));
     on("zoom-out", () => { const c = (this.range[0] + this.range[1]) / 2, h = this.range[1] - this.range[0]; this.zoom([c - h, c + h]); });
@@ -184,7 +191,7 @@ class App {
 
   play(on) {
     this.playing = on;
-    $("play").textContent = on ? "⏸ pause" : "▶ play";
+    $("play").textContent = on ? "❚❚ pause" : "▸ play";
     if (!on) { this.writeLink(); return; }
     if (this.t >= this.whole[1]) this.t = this.whole[0];
     let last = performance.now();
