@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from teleop.link import messages
-from teleop.link.curve import Monitor, Waiter, client_socket, require_libzmq
+from teleop.link.curve import Monitor, Waiter, client_socket, readable, require_libzmq
 from teleop.link.datagram import MAX_PER_POLL, connected_socket
 from teleop.link.endpoint import SiteEndpoint
 from teleop.link.errors import BadMessage
@@ -271,10 +271,9 @@ class ConsoleLink:
     # --- orders ----------------------------------------------------------------------------------------------------
     def _receive_zmq(self, path: int, sock: zmq.Socket) -> None:
         for _ in range(MAX_PER_POLL):
-            try:
-                frames = sock.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not readable(sock):
                 return
+            frames = sock.recv_multipart(zmq.NOBLOCK)
             now = self._clock()
             if len(frames) != 1:
                 self.counters.add("message_parts")

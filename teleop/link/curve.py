@@ -78,6 +78,11 @@ def client_socket(context: zmq.Context, keys: SecretKeys, server_key: str, addre
     return sock
 
 
+def readable(sock: zmq.Socket) -> bool:
+    """Is a whole message waiting? Ten times cheaper than trying and catching."""
+    return bool(int(sock.getsockopt(zmq.EVENTS)) & 1)  # POLLIN
+
+
 def user_id(frame: zmq.Frame) -> str:
     """CURVE key of the sender as the ZAP handler wrote it, "" if there is none. Never the ROUTER identity: that is
     self-chosen by the peer."""
@@ -103,11 +108,9 @@ class ZapHandler:
     def poll(self) -> None:
         """Answer all waiting questions (at most 64)."""
         for _ in range(64):
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not readable(self.socket):
                 return
-            self._answer(frames)
+            self._answer(self.socket.recv_multipart(zmq.NOBLOCK))
 
     def _answer(self, frames: list[bytes]) -> None:
         try:
@@ -195,14 +198,12 @@ class Monitor:
     def poll(self) -> list[tuple[bool, str]]:
         """(connected, why) of each event since the last call."""
         out: list[tuple[bool, str]] = []
-        while True:
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return out
+        while readable(self.socket):
+            frames = self.socket.recv_multipart(zmq.NOBLOCK)
             event = int.from_bytes(frames[0][:2], "little")
             if event in _MONITOR:
                 out.append(_MONITOR[event])
+        return out
 
     def close(self) -> None:
         """Stop watching."""

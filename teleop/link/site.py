@@ -13,7 +13,7 @@ from typing import Any
 import zmq
 
 from teleop.link import messages
-from teleop.link.curve import Monitor, Waiter, ZapHandler, require_libzmq, server_socket, user_id
+from teleop.link.curve import Monitor, Waiter, ZapHandler, readable, require_libzmq, server_socket, user_id
 from teleop.link.datagram import MAX_PER_POLL, bound_socket
 from teleop.link.errors import BadMessage, KeyRefused
 from teleop.link.events import (
@@ -77,6 +77,7 @@ class SiteLink:
         self._stops: dict[tuple[str, bytes], list[int]] = {}  # (key, instance) -> [ordinal, last handed on, echoed]
         self._stop_routes: dict[tuple[str, bytes], dict[bytes, None]] = {}
         self._more = False
+        self._hurried = False
         self.counters = Counters()
         self._allowed: dict[str, str] = {}
         self._context = zmq.Context(1)
@@ -118,16 +119,27 @@ class SiteLink:
         return [self._zap.socket, self._stop, self._orders, *(m.socket for m in self._monitors)]
 
     def poll(self, now_ns: int | None = None) -> list[SiteEvent]:
-        """Everything that arrived since the last call. Never blocks, never raises for what a peer sends."""
+        """What arrived since the last call. Never blocks, never raises for what a peer sends.
+
+        A command or a stop that came by datagram is returned at once; everything else is done in the next call, which
+        `wait` does not delay.
+        """
         self._more = False
-        self._zap.poll()
-        self._receive_zmq(self._stop, self._on_stop_message)
         for path, sock in enumerate(self._udp):
             self._receive_udp(path, sock)
+            if not self._hurried and (self._newest or self._events):
+                self._hurried = self._more = True
+                return self._taken()
+        self._hurried = False
+        self._zap.poll()
+        self._receive_zmq(self._stop, self._on_stop_message)
         self._receive_zmq(self._orders, self._on_message)
         self._watch_handshakes()
         now = self._clock() if now_ns is None else now_ns
         self._upkeep(now)
+        return self._taken()
+
+    def _taken(self) -> list[SiteEvent]:
         events, self._events = self._events, []
         if self._newest:
             events.extend(self._newest.values())
@@ -280,10 +292,9 @@ class SiteLink:
     # --- orders ----------------------------------------------------------------------------------------------------
     def _receive_zmq(self, sock: zmq.Socket, handle: Callable[[str, bytes, bytes, int], None]) -> None:
         for _ in range(MAX_PER_POLL):
-            try:
-                frames = sock.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if not readable(sock):
                 return
+            frames = sock.recv_multipart(zmq.NOBLOCK, copy=False)
             now = self._clock()
             key = user_id(frames[-1])
             if key not in self._allowed:
