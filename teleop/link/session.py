@@ -2,13 +2,17 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 from teleop.link.bucket import TokenBucket
 from teleop.link.stream import StreamEnd
 
-#: Replies kept for orders that are asked again because the first answer got lost.
+#: Orders remembered, and bytes of replies kept for those that are asked again because the first answer got lost.
 REPLIES_KEPT = 256
+REPLY_BYTES_KEPT = 2 * 1024 * 1024
+#: A reply that left this recently is under way: an order that is asked again (the copy by the other route) has to wait.
+REPLY_UNDER_WAY_NS = 400_000_000
+#: Larger replies go by the route on which the order came first, not by all.
+REPLY_SMALL_BYTES = 4096
 #: Frames under way on the TCP fall-back before the sender waits for an acknowledgement (160 ms at 100 Hz).
 TCP_CREDIT = 16
 
@@ -58,7 +62,8 @@ class SiteSession:
     routes: dict[bytes, tuple[int, int]] = field(default_factory=dict)  # ROUTER identity -> (path, last heard)
     addresses: list[tuple[str, int] | None] = field(default_factory=list)  # newest authentic source per path
     address_counter: list[int] = field(default_factory=list)
-    replies: OrderedDict[int, dict[str, Any] | None] = field(default_factory=OrderedDict)
+    orders_seen: OrderedDict[int, "Answered"] = field(default_factory=OrderedDict)
+    reply_bytes: int = 0
     newest_order: int = 0
     notes: int = 0
     alive: list[bool] = field(default_factory=list)
@@ -70,12 +75,50 @@ class SiteSession:
     orders: TokenBucket = field(default_factory=lambda: TokenBucket(100.0, 200.0))
     test_load: dict[int, tuple[float, int, int]] = field(default_factory=dict)  # path -> (B/s, until, next)
 
-    def remember_order(self, order: int) -> bool:
+    def remember_order(self, order: int, route: bytes) -> bool:
         """True if this order is new. An id seen before, or too old to tell, is not."""
-        if order in self.replies or order <= self.newest_order - REPLIES_KEPT:
+        if order in self.orders_seen or order <= self.newest_order - REPLIES_KEPT:
             return False
-        self.replies[order] = None
+        self.orders_seen[order] = Answered(route)
         self.newest_order = max(self.newest_order, order)
-        while len(self.replies) > REPLIES_KEPT:
-            self.replies.popitem(last=False)
+        while len(self.orders_seen) > REPLIES_KEPT:
+            _, old = self.orders_seen.popitem(last=False)
+            self.reply_bytes -= len(old.raw or b"")
         return True
+
+    def keep_reply(self, order: int, raw: bytes, now_ns: int) -> list[bytes]:
+        """Keep the packed reply for those who ask again; the routes to send it by now."""
+        entry = self.orders_seen.get(order)
+        if entry is None:
+            return list(self.routes)
+        self.reply_bytes += len(raw) - len(entry.raw or b"")
+        entry.raw, entry.sent = raw, now_ns
+        for old in self.orders_seen.values():
+            if self.reply_bytes <= REPLY_BYTES_KEPT:
+                break
+            if old is not entry and old.raw:
+                self.reply_bytes -= len(old.raw)
+                old.raw = b""
+        return [entry.route] if len(raw) > REPLY_SMALL_BYTES and entry.route in self.routes else list(self.routes)
+
+    def asked_again(self, order: int, now_ns: int) -> bytes | None:
+        """The reply to send to a console that asks again, None if there is none yet or it is under way.
+
+        b"": there was a reply, but it is not kept any more.
+        """
+        entry = self.orders_seen.get(order)
+        if entry is None:
+            return b""
+        if entry.raw is None or now_ns - entry.sent < REPLY_UNDER_WAY_NS:
+            return None
+        entry.sent = now_ns
+        return entry.raw
+
+
+@dataclass(slots=True)
+class Answered:
+    """One order: the route it came by first, its reply as packed bytes (None: not yet), when that was last sent."""
+
+    route: bytes
+    raw: bytes | None = None
+    sent: int = 0

@@ -161,14 +161,17 @@ class SiteLink:
                 self._send_all(session, session.stream.seal_all(Kind.STATE, frame, now))
 
     def reply(self, key: str, order: int, answer: dict[str, Any]) -> None:
-        """Answer an order. The answer is kept for a while, should the console have to ask again."""
+        """Answer an order. The answer is kept for a while, should the console have to ask again.
+
+        Raises BadMessage if it is too large.
+        """
         session = self._sessions.get(key)
         if session is None:
             self.counters.add("reply_without_session")
             return
-        if order in session.replies:
-            session.replies[order] = answer
-        self._send_routes(session, {"t": "reply", "s": session.nonce, "id": order, "r": answer})
+        raw = messages.pack({"t": "reply", "s": session.nonce, "id": order, "r": answer})
+        for route in session.keep_reply(order, raw, self._clock()):
+            self._send_raw(self._orders, route, raw)
 
     def notify(self, note: dict[str, Any], key: str | None = None) -> None:
         """Tell every console (or one) something on the orders channel, at most once, in order. For long or rare things."""
@@ -327,7 +330,7 @@ class SiteLink:
         session.routes[route] = (path, now)
         kind = m["t"]
         if kind == "order":
-            self._on_order(session, m, now)
+            self._on_order(session, route, m, now)
         elif kind == "ka":
             self._send(route, {"t": "ka", "s": session.nonce, "t1": field(m, "t1", int), "t2": now, "t3": self._clock()})
         elif kind == "stream":
@@ -408,18 +411,21 @@ class SiteLink:
             self._stops.pop(record), self._stop_routes.pop(record, None)
         self._events.append(SessionClosed(key, session.nonce, why, now))
 
-    def _on_order(self, session: SiteSession, m: dict[str, Any], now: int) -> None:
+    def _on_order(self, session: SiteSession, route: bytes, m: dict[str, Any], now: int) -> None:
         number, order = field(m, "id", int), field(m, "o", dict)
         if not session.orders.take(now):
             self.counters.add("order_flood")
             return  # the console asks again
-        if session.remember_order(number):
+        if session.remember_order(number, route):
             self._events.append(Order(session.key, number, order, now, session.nonce))
             return
         self.counters.add("order_repeated")
-        answer = session.replies.get(number)
-        if answer is not None:
-            self._send_routes(session, {"t": "reply", "s": session.nonce, "id": number, "r": answer})
+        raw = session.asked_again(number, now)
+        if raw == b"":
+            gone = {"ok": False, "reason": "this order was answered long ago; the answer is no longer kept"}
+            raw = messages.pack({"t": "reply", "s": session.nonce, "id": number, "r": gone})
+        if raw is not None:
+            self._send_raw(self._orders, route, raw)
 
     def _send_routes(self, session: SiteSession, message: dict[str, Any]) -> None:
         raw = messages.pack(message)

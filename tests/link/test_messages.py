@@ -12,7 +12,8 @@ from safety.decode import decode_command
 from teleop.link import messages
 from teleop.link.errors import BadMessage
 from teleop.link.orders import ORDER_REPEAT_NS, OrderBook, StopRepeater
-from teleop.link.session import TCP_CREDIT, Mailbox
+from teleop.link.session import REPLIES_KEPT, REPLY_BYTES_KEPT, TCP_CREDIT, Mailbox, SiteSession
+from teleop.link.stream import StreamEnd
 from teleop.wire.command import encode_command
 from teleop.wire.state import STATE_MAX_BYTES, StateError, change_key, decode_state, encode_state, long_texts
 
@@ -170,3 +171,41 @@ def test_a_state_frame_of_another_shape_is_refused(key: str) -> None:
     for wrong in ("x", float("nan"), -1):
         with pytest.raises(StateError):
             decode_state(msgpack.packb(frame | {key: wrong}))
+
+
+def session() -> SiteSession:
+    stream = StreamEnd(bytes(32), bytes(16), 1, 2, site=True, now_ns=0)
+    made = SiteSession("k" * 40, "lin", bytes(16), bytes(16), 1, bytes(32), stream, 0, 0)
+    made.routes = {b"a": (0, 0), b"b": (1, 0)}
+    return made
+
+
+def test_a_small_reply_goes_by_all_routes_and_a_large_one_by_the_one_that_was_faster() -> None:
+    s = session()
+    assert s.remember_order(1, b"b") and not s.remember_order(1, b"a")
+    assert s.keep_reply(1, b"small", 0) == [b"a", b"b"]
+    assert s.remember_order(2, b"b")
+    assert s.keep_reply(2, bytes(50_000), 0) == [b"b"]
+    del s.routes[b"b"]
+    assert s.keep_reply(2, bytes(50_000), 0) == [b"a"]
+
+
+def test_an_order_asked_again_gets_its_reply_unless_that_is_under_way() -> None:
+    s = session()
+    s.remember_order(1, b"a")
+    assert s.asked_again(1, 0) is None, "not answered yet"
+    s.keep_reply(1, b"yes", 0)
+    assert s.asked_again(1, 1) is None, "the copy by the other route"
+    assert s.asked_again(1, 500_000_000) == b"yes"
+
+
+def test_replies_kept_are_bounded_in_number_and_in_bytes() -> None:
+    s = session()
+    for i in range(1, 1000):
+        assert s.remember_order(i, b"a")
+        s.keep_reply(i, bytes(100_000), i)
+        assert s.reply_bytes <= REPLY_BYTES_KEPT
+        assert s.reply_bytes == sum(len(e.raw or b"") for e in s.orders_seen.values())
+    assert len(s.orders_seen) == REPLIES_KEPT
+    assert not s.remember_order(5, b"a"), "too old to know: never carried out again"
+    assert s.asked_again(5, 10**18) == b"" and s.asked_again(999, 10**18) == bytes(100_000)
