@@ -28,13 +28,15 @@ def prove(p: Any, need: float, best_found: float) -> dict[str, Any]:
         a = p.anatomy
         table = p.isthmus.sections
         near = table[np.isfinite(table[:, 2])]
-        y0, y1 = float(near[:, 0].min()), float(near[:, 0].max())
+        y0, y1 = p.y_at(0.2), float(near[:, 0].max())  # every screw of use reaches a fifth of the body
         half_u, half_w = p.isthmus.width / 2.0 + 1.5, p.isthmus.height / 2.0 + 1.5
-        upper, boxes = _branch_and_bound(
+        upper, boxes, found = _branch_and_bound(
             a.guarded, a.low, a.step, p.sign, p.isthmus.centre, np.array([half_u, half_w]), np.deg2rad(np.array([-15.0, 46.0, -22.0, 22.0])), y0, y1, need, 400_000
         )
         bound = min(bound, float(upper) + INTERPOLATION_MM)
         result |= {"kind": "branch-and-bound", "boxes": int(boxes)}
+        if upper >= need:
+            result["pose"] = [float(x) for x in found]
     result["upper_bound_mm"] = float(bound)
     result["certified"] = bool(bound < need)
     return result
@@ -76,7 +78,7 @@ def _value(guarded, low, step, sign, centre, u, w, a, b, y0, y1):
 
 @njit(cache=True)
 def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, need, limit):
-    """Upper bound of the best pose's value. Stops at `limit` boxes or as soon as a pose >= need is found (then returns its value)."""
+    """Upper bound of the best pose's value. Stops at `limit` boxes or as soon as a pose >= need is found (then returns it)."""
     reach = max(abs(y0 - centre[1]), abs(y1 - centre[1]))
     stack = np.empty((200_000, 8))
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0.0, 0.0, 0.5 * (angles[0] + angles[1]), 0.5 * (angles[2] + angles[3])
@@ -84,6 +86,7 @@ def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, ne
     top = 1
     boxes = 0
     upper = -1e9
+    pose = np.zeros(4)
     while top > 0:
         top -= 1
         u, w, a, b = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
@@ -91,7 +94,8 @@ def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, ne
         boxes += 1
         value = _value(guarded, low, step, sign, centre, u, w, a, b, y0, y1)
         if value >= need:
-            return value, boxes
+            pose[0], pose[1], pose[2], pose[3] = u, w, a, b
+            return value, boxes, pose
         # at plane y the point is centre + (y - yc)(tan-like slopes): slope along x is tan(a), along z is tan(b)/cos(a); both bounded over the box
         amax = max(abs(a - ha), abs(a + ha))
         bmax = max(abs(b - hb), abs(b + hb))
@@ -118,4 +122,4 @@ def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, ne
             stack[top, 4 + d] *= 0.5
             stack[top, d] += s * stack[top, 4 + d]
             top += 1
-    return upper, boxes
+    return upper, boxes, pose

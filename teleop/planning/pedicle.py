@@ -17,7 +17,8 @@ WIDTH_SHARE = 0.80
 TIP_HARD, TIP_TARGET = 0.85, 0.78
 """Tip depth as a share of the body's depth: 85 % must not be exceeded, 78 % is aimed at (published optimum 79 to 88 % by level, risk falls with less)."""
 SIZING_DEPTH = 0.60
-SKIVING_DEG = 50.0
+MIDLINE_MM = 1.2
+"""Each shank keeps this far from the midline, so that left and right never meet (2 mm apart at least)."""
 _EMPTY = np.zeros((0, 3))
 
 
@@ -143,7 +144,7 @@ def _length(p: Problem, pose: np.ndarray, radius: float, catalogue: Catalogue) -
         tip = point + s_tip * axis
         share = (a.frame.canal_front - tip[1]) / depth
         anterior = front - s_tip
-        if share > TIP_HARD or anterior < a.margins.anterior or p.sign * tip[0] < radius * 0.0:
+        if share > TIP_HARD or anterior < a.margins.anterior or p.sign * tip[0] < radius + MIDLINE_MM:
             break
         if share > TIP_TARGET + 0.04 and best is not None:
             break
@@ -167,10 +168,16 @@ def p_grade_a(p: Problem, entry: np.ndarray, axis: np.ndarray, radius: float, mo
 
 
 def _polish(p: Problem, pose: np.ndarray, need: float, prior: np.ndarray, rod: np.ndarray, rod_weight: float) -> tuple[float, float, np.ndarray]:
+    """Climb the utility from a pose for the deepest tip that is safe there: a line that is safe to 60 % of the body may meet its side wall at 72 %."""
     a = p.anatomy
-    return search.climb_utility(
-        a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, pose.copy(), need, prior, p.y_at(TIP_TARGET - 0.06), p.y_back, p.facet, a.margins.facet, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
-    )
+    result: tuple[float, float, np.ndarray] = (-1e9, -99.0, pose)
+    for share in (TIP_TARGET - 0.06, SIZING_DEPTH, 0.45):
+        result = search.climb_utility(
+            a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, pose.copy(), need, prior, p.y_at(share), p.y_back, p.facet, a.margins.facet, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
+        )
+        if result[0] > -1e8:
+            break
+    return result
 
 
 def make_candidate(p: Problem, pose: np.ndarray, diameter: float, catalogue: Catalogue, model: ErrorModel, utility: float = 0.0) -> Candidate | None:
@@ -198,6 +205,14 @@ def plan_pedicle(
         from teleop.planning.infeasible import prove
 
         proof = prove(p, smallest, radius_max)
+        if "pose" in proof:  # the bound's search met a pose the climber had missed: climb from there
+            a = anatomy
+            value, found = search.climb_clearance(
+                a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, np.array(proof.pop("pose")), p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet, 0.8, np.deg2rad(2.5), 0.04
+            )
+            if value > radius_max:
+                radius_max, pose = value, found
+    if radius_max < smallest:
         certified = "proved" if proof["certified"] else "not proved, so look at it"
         text = (
             f"{level} {side}: no safe screw: the best axis leaves {max(radius_max, 0.0):.2f} mm beyond the margins, the thinnest screw ({catalogue.diameters_mm[0]} mm) needs {smallest:.2f} "
@@ -222,6 +237,7 @@ def plan_pedicle(
             if candidate is not None and (best is None or candidate.utility > best.utility):
                 best = candidate
         if best is None:
+            reasons.append(f"{diameter} mm has no length that keeps the tip rules")
             continue
         if best.p_grade_a < P_GRADE_A:  # give clearance the last word before giving up the diameter
             safer = make_candidate(p, pose, diameter, catalogue, model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from teleop.planning.images import Volume, same_grid
 from teleop.planning.levels import LEVELS, SIDES, Labels
 from teleop.planning.pedicle import Candidate, Outcome, plan_pedicle
 from teleop.planning.plan import ImageRef, LinearTrajectory, Plan, trajectory
+from teleop.planning.plausibility import Finding, check_anatomy, check_label, check_order, check_proportions, touches_border
 
 PLANNER = {"name": "longhand", "version": "1"}
 
@@ -50,14 +50,14 @@ def up_hint(labels: Labels, boxes: dict[str, tuple[slice, ...]], level: str) -> 
     return np.asarray(d / np.linalg.norm(d))
 
 
-def build_anatomy(ct: Volume | None, labels: Labels, level: str, boxes: dict[str, tuple[slice, ...]], margins: Margins) -> Anatomy:
+def build_anatomy(ct: Volume | None, labels: Labels, level: str, boxes: dict[str, tuple[slice, ...]], margins: Margins, canal_hint: np.ndarray | None = None) -> Anatomy:
     """Anatomy of one level with its input checks. Raises FrameError carrying the status."""
     if level not in boxes:
         raise FrameError("BAD_GEOMETRY", f"{level} is not in the label map (it has {', '.join(labels.levels)})")
     order = LEVELS.index(level)
     above = LEVELS[order - 1] if order else ""
     neighbour = labels.value(above) if above in boxes else None
-    return build(labels, level, boxes[level], margins, up_hint(labels, boxes, level), None, neighbour)
+    return build(labels, level, boxes[level], margins, up_hint(labels, boxes, level), canal_hint, neighbour)
 
 
 def to_trajectory(anatomy: Anatomy, side: str, outcome: Outcome) -> LinearTrajectory:
@@ -120,38 +120,128 @@ def plan_screws(
     margins: Margins | None = None,
     case: str = "",
     verify: bool = True,
+    reserve_mm: float = 0.0,
     progress: Callable[[str], None] | None = None,
 ) -> Plan:
     """Plan a screw for every level and side.
 
     Every requested pedicle is answered: a verified screw (status OK) or a status with its reasons and numbers. Raises ImageError when the grids of CT and
-    labels differ, PlanError for bad models. levels: default all thoracic, lumbar and S1 levels in the label map.
+    labels differ, PlanError for bad models. reserve_mm: clearance demanded beyond the margins (a site's wish). levels: default all thoracic, lumbar and S1 levels in the label map.
     """
     same_grid(ct, labels.volume)
     model, stock, keep = error_model or ErrorModel(), catalogue or Catalogue(), margins or Margins()
     boxes = bounding_boxes(labels)
     chosen = list(levels) if levels is not None else [name for name in labels.levels if name[0] != "C"]
     items: list[LinearTrajectory] = []
-    began = time.perf_counter()
+    prepared, refused, findings = prepare(ct, labels, chosen, boxes, keep)
     for level in chosen:
-        try:
-            anatomy = build_anatomy(ct, labels, level, boxes, keep)
-        except FrameError as error:
-            items += [LinearTrajectory(f"{level}_{side}", "pedicle_screw", level, side, error.status, (str(error),)) for side in sides]
-            continue
         for side in sides:
-            item = to_trajectory(anatomy, side, plan_pedicle(anatomy, side, stock, model))
-            if verify and item.has_line:
-                item = verified(ct, labels, item, anatomy)
+            id = f"{level}_{side}"
+            if level in refused:
+                error = refused[level]
+                item = LinearTrajectory(id, "pedicle_screw", level, side, error.status, (str(error),))
+            else:
+                item = to_trajectory(prepared[level], side, plan_pedicle(prepared[level], side, stock, model, reserve_mm))
+                if verify and item.has_line:
+                    item = verified(ct, labels, item, prepared[level])
+                item = downgraded(item, findings[level])
             items.append(item)
             if progress is not None:
-                progress(f"{level} {side}: {item.status}")
-    del began
+                progress(f"{id}: {item.status}")
+    items = check_pairs(items, prepared, stock)
     return Plan(
         ct=image_ref(ct), labels=image_ref(labels.volume, labels.scheme), trajectories=tuple(items), case=case,
         planner={**PLANNER, "margins": vars(keep), "catalogue": {"diameters_mm": stock.diameters_mm, "lengths_mm": stock.lengths_mm}},
         error_model=dict(model.to_json()),
     )  # fmt: skip
+
+
+def prepare(
+    ct: Volume | None, labels: Labels, levels: Sequence[str], boxes: dict[str, tuple[slice, ...]], margins: Margins
+) -> tuple[dict[str, Anatomy], dict[str, FrameError], dict[str, list[Finding]]]:
+    """Anatomies of the levels, refusals, and findings per level. A level whose canal is open is tried again with its neighbours' canals."""
+    ready: dict[str, Anatomy] = {}
+    refused: dict[str, FrameError] = {}
+    out_of_order = check_order(labels, boxes)
+    for level in levels:
+        try:
+            if level not in boxes:
+                raise FrameError("BAD_GEOMETRY", f"{level} is not in the label map (it has {', '.join(labels.levels)})")
+            check_label(labels, level, boxes[level])
+            ready[level] = build_anatomy(ct, labels, level, boxes, margins)
+        except FrameError as error:
+            edge = touches_border(labels, level, boxes[level]) if level in boxes else ""
+            refused[level] = FrameError("PARTIAL", f"{error}; the {edge} border of the image cuts the label") if edge else error
+    for level, error in list(refused.items()):
+        hint = _canal_from_neighbours(level, ready) if "canal" in str(error) else None
+        if hint is None:
+            continue
+        try:
+            ready[level] = build_anatomy(ct, labels, level, boxes, margins, hint)
+            del refused[level]
+        except FrameError:
+            pass
+    findings = check_proportions(ready)
+    for level, anatomy in ready.items():
+        findings[level] += check_anatomy(anatomy, labels, boxes[level], ct)
+        findings[level] += [Finding("BAD_GEOMETRY", text) for text in out_of_order if level in text.split(":")[0].split()]
+    return ready, refused, findings
+
+
+def _canal_from_neighbours(level: str, ready: dict[str, Anatomy]) -> np.ndarray | None:
+    """A point of the canal at a level whose own ring is open: between the canals above and below. None without both neighbours."""
+    order = LEVELS.index(level)
+    pair = [ready.get(LEVELS[order - 1]) if order else None, ready.get(LEVELS[order + 1]) if order + 1 < len(LEVELS) else None]
+    if pair[0] is None or pair[1] is None:
+        return None
+    points = [a.frame.to_lps(np.array([0.0, (a.frame.canal_front + a.frame.canal_back) / 2.0, 0.0]))[0] for a in pair if a is not None]
+    return np.asarray(np.mean(points, axis=0))
+
+
+def downgraded(item: LinearTrajectory, findings: Sequence[Finding]) -> LinearTrajectory:
+    """Apply a level's findings: the worst status wins, a BAD_GEOMETRY also takes the line away because its numbers mean nothing."""
+    order = ("BAD_GEOMETRY", "PARTIAL", "METAL", "LOW_CONFIDENCE")
+    for status in order:
+        if any(f.status == status for f in findings):
+            texts = (*(f.text for f in findings if f.status), *item.reasons)
+            if status in ("BAD_GEOMETRY", "PARTIAL") or not item.has_line:
+                keep = status if item.has_line or status in ("BAD_GEOMETRY", "PARTIAL") else item.status
+                return LinearTrajectory(item.id, item.kind, item.level, item.side, keep, texts, metrics={k: v for k, v in item.metrics.items() if k.startswith("isthmus") or k == "proof"})
+            return replace(item, status=status, reasons=texts)
+    notes = tuple(f.text for f in findings)
+    return replace(item, reasons=(*item.reasons, *notes)) if notes else item
+
+
+def check_pairs(items: list[LinearTrajectory], anatomies: dict[str, Anatomy], catalogue: Catalogue) -> list[LinearTrajectory]:
+    """Screw-to-screw distance (>= 2 mm between shanks) and tulip clearance (heads 5 mm behind the entry) over all planned lines; a conflict downgrades the later one."""
+    result: list[LinearTrajectory] = []
+    for item in items:
+        if item.status == "OK":
+            for other in (o for o in result if o.status == "OK"):
+                a, b = item.line(), other.line()
+                gap = segment_distance(*a, *b) - (item.diameter_mm + other.diameter_mm) / 2.0
+                heads = float(np.linalg.norm((a[0] - 5.0 * item.axis) - (b[0] - 5.0 * other.axis))) - catalogue.tulip_mm
+                if gap < 2.0 or heads < 0.0:
+                    what = f"shank {gap:.1f} mm from" if gap < 2.0 else f"head overlaps by {-heads:.1f} mm with"
+                    item = replace(item, status="LOW_CONFIDENCE", reasons=(*item.reasons, f"{what} {other.id}"))
+                    break
+        result.append(item)
+    return result
+
+
+def segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.ndarray) -> float:
+    """Smallest distance between two segments (Ericson, Real-Time Collision Detection 5.1.9)."""
+    d1, d2, r = q1 - p1, q2 - p2, p1 - p2
+    a, e, f = float(d1 @ d1), float(d2 @ d2), float(d2 @ r)
+    c, b = float(d1 @ r), float(d1 @ d2)
+    denominator = a * e - b * b
+    s = min(max((b * f - c * e) / denominator, 0.0), 1.0) if denominator > 1e-9 else 0.0
+    t = (b * s + f) / e
+    if t < 0.0:
+        t, s = 0.0, min(max(-c / a, 0.0), 1.0)
+    elif t > 1.0:
+        t, s = 1.0, min(max((b - c) / a, 0.0), 1.0)
+    return float(np.linalg.norm(p1 + s * d1 - p2 - t * d2))
 
 
 def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatomy) -> LinearTrajectory:
