@@ -25,6 +25,7 @@ class UpSite:
         words = [f"site:=t{offset}", f"domain:={self.domain}", f"index:={index}"]
         words += [f"{k}:={v}" for k, v in given.items()]
         self.namespace = f"/t{offset}/arm1"
+        self.sockets = self.run / f"longhand-{os.getuid()}" / f"t{offset}"
         self.events: list[dict] = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
