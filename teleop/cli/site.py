@@ -1,5 +1,6 @@
 """Write the configuration of one simulated hospital (and its keys, once) and print the file's name."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -23,4 +24,6 @@ def site(
     if local_control.lower() not in words:
         raise typer.BadParameter(f"--local-control is true or false, not {local_control!r}")
     local = words[local_control.lower()]
-    print(lay_out(name, domain=domain, index=index, local_control=local, driver=driver, seed=seed))
+    # ROS's $(command) keeps a last newline, and so would the launch file's path.
+    print(lay_out(name, domain=domain, index=index, local_control=local, driver=driver, seed=seed),
+          end="\n" if sys.stdout.isatty() else "")

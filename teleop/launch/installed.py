@@ -43,7 +43,7 @@ def executable(package: str, name: str) -> str | None:
 
 
 def command(line: str) -> str:
-    """What a program printed, without the last newline. Raises ValueError when it fails or prints on stderr only."""
+    """What a program printed, its last newline included, as in ROS. Raises ValueError when it fails."""
     try:
         done = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S,
                               env=child_environ(os.environ, {}), check=False)
@@ -51,7 +51,7 @@ def command(line: str) -> str:
         raise ValueError(str(error)) from None
     if done.returncode != 0:
         raise ValueError(f"exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout.rstrip("\n")
+    return done.stdout
 
 
 def here() -> Installed:
