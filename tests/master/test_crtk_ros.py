@@ -1,0 +1,166 @@
+"""CRTK over real ROS: a fake arm process behind our driver, a fake master behind our device. Virtual nothing: two
+processes, real topics."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
+pytest.importorskip("crtk_msgs", reason="the interfaces were not built (make)")
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+SCRIPT = """
+import sys, time
+import rclpy
+from rclpy.node import Node
+sys.path.insert(0, "ros_ws/src/longhand_ros")
+rclpy.init()
+node = Node("tester")
+end = time.monotonic() + 60.0
+
+def until(what, words):
+    while not what():
+        assert time.monotonic() < end, words
+        time.sleep(0.005)
+"""
+
+ARM = (
+    SCRIPT
+    + """
+import numpy as np
+from std_msgs.msg import String
+from longhand_ros.crtk_arm_driver import CrtkArm
+from teleop.arm.driver import DriverError
+from teleop.arm.model import load_model
+model = load_model()
+arm = CrtkArm(node, "/fake", model, silence_ns=500_000_000)
+trouble = node.create_publisher(String, "/fake/trouble", 10)
+arm.wait_ready(40.0)
+print("ready")
+arm.brakes(False)
+q, next_tick = arm.read(time.monotonic_ns()).q, time.monotonic()
+goal = q.copy()
+for k in range(250):
+    next_tick += 0.004
+    time.sleep(max(0.0, next_tick - time.monotonic()))
+    arm.read(time.monotonic_ns())
+    goal[3] -= 0.0002
+    arm.write(goal, np.zeros(7))
+until(lambda: abs(arm.read(time.monotonic_ns()).q[3] - goal[3]) < 1e-6, "the fake did not follow")
+print("followed")
+trouble.publish(String(data="fault"))
+try:
+    while time.monotonic() < end:
+        arm.read(time.monotonic_ns())
+        arm.write(goal, np.zeros(7))
+        time.sleep(0.004)
+except DriverError as error:
+    print(error)
+arm.close()
+rclpy.shutdown()
+"""
+)
+
+MASTER = (
+    SCRIPT
+    + """
+from longhand_ros.crtk_master import crtk_master
+from teleop.master.guard import SampleGuard
+device, topics = crtk_master(node, "/MTMR", gripper=True, force=True, damping=2.0)
+guard, last = SampleGuard(device.capabilities), None
+
+def look():
+    global last
+    topics.take()
+    now = time.monotonic_ns()
+    last = guard.step(now, device.read(now))
+    return last
+
+device.connect()
+until(lambda: look().deadman, "no press arrived")
+print("pressed", round(last.sample.gripper, 2), len(last.sample.pose))
+device.send_force((1.0, 0.0, 0.0, 0.0, 0.0, 0.0))
+until(lambda: not look().alive, "the loss was not noticed")
+print("gone")
+rclpy.shutdown()
+"""
+)
+
+FAKE_MASTER = (
+    SCRIPT
+    + """
+from crtk_msgs.msg import OperatingState
+from geometry_msgs.msg import PoseStamped, WrenchStamped
+from sensor_msgs.msg import JointState, Joy
+felt = []
+cp = node.create_publisher(PoseStamped, "/MTMR/measured_cp", 10)
+state = node.create_publisher(OperatingState, "/MTMR/operating_state", 10)
+gripper = node.create_publisher(JointState, "/MTMR/gripper/measured_js", 10)
+joy = node.create_publisher(Joy, "/MTMR/operator_present", 10)
+node.create_subscription(WrenchStamped, "/MTMR/body/servo_cf", felt.append, 10)
+n = 0
+while not felt and time.monotonic() < end:
+    rclpy.spin_once(node, timeout_sec=0.005)
+    n += 1
+    m = PoseStamped()
+    m.pose.orientation.w = 1.0
+    m.pose.position.x = 1e-5 * n
+    m.header.stamp = node.get_clock().now().to_msg()
+    cp.publish(m)
+    state.publish(OperatingState(state="ENABLED", is_homed=True))
+    gripper.publish(JointState(position=[0.5]))
+    if n % 20 == 0:
+        joy.publish(Joy(buttons=[1]))
+print("felt", felt[0].wrench.force.x)
+"""
+)
+
+
+def environment(domain):
+    env = {k: v for k, v in os.environ.items() if k != "ROS_LOCALHOST_ONLY"}
+    env |= {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "AMENT_PREFIX_PATH": sys.prefix}
+    return env | {"PYTHONPATH": str(ROOT)}
+
+
+def start(domain, *arguments):
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment(domain),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.timeout(150)
+def test_a_fake_arm_process_is_woken_driven_and_its_fault_ends_the_motion():
+    fake = start(94, "-m", "longhand_ros.fake_crtk_arm", "--namespace", "/fake")
+    try:
+        ours = start(94, "-c", ARM)
+        out, err = ours.communicate(timeout=120)
+        assert out.splitlines() == ["ready", "followed", "CRTK arm: it is FAULT"], err[-2000:]
+    finally:
+        fake.terminate()
+        fake.wait(timeout=20)
+
+
+@pytest.mark.timeout(150)
+def test_a_fake_master_process_presses_feels_a_force_and_its_end_is_a_release():
+    ours = start(95, "-c", MASTER)
+    fake = start(95, "-c", FAKE_MASTER)
+    try:
+        felt, err = fake.communicate(timeout=120)
+        assert felt.split() == ["felt", "1.0"], err[-2000:]
+        out, err = ours.communicate(timeout=60)
+        assert out.splitlines() == ["pressed 0.5 7", "gone"], err[-2000:]
+    finally:
+        for p in (ours, fake):
+            if p.poll() is None:
+                p.kill()
+                p.wait()
