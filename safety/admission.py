@@ -42,6 +42,8 @@ def on_command(s: Situation, out: list[Output], i: CommandIn, p: Params) -> None
     reason, text = gate.identity(s, c, i.key, p)
     if reason is Reason.DUPLICATE:
         return
+    if reason is Reason.SEQUENCE:
+        _overtaken(s, c)
     if reason is Reason.OK or reason is Reason.REBASE:
         _mark_seen(s, c)
         reason, text = (reason, text) if reason is not Reason.OK else gate.freshness(s, c, p)
@@ -84,8 +86,6 @@ def _take_token(s: Situation, key: str, p: Params) -> bool:
     passed = tokens >= 1.0
     buckets[key] = (tokens - 1.0 if passed else tokens, s.now)
     s.buckets = buckets
-    if passed and tokens > p.bucket_burst / 2:
-        s.alarms = alarms.cleared(s.alarms, "flood")
     return passed
 
 
@@ -94,6 +94,14 @@ def _mark_seen(s: Situation, c: Command) -> None:
     s.seq_seen = (s.seq_seen << ahead | 1) & ((1 << gate.WINDOW) - 1) if ahead < gate.WINDOW else 1
     s.last_seq = c.seq
     s.last_heard = s.now
+
+
+def _overtaken(s: Situation, c: Command) -> None:
+    """An older frame of the holder: refused, but remembered, so that it is not taken for lost nor counted twice."""
+    back = s.last_seq - c.seq
+    if back < gate.WINDOW:
+        s.seq_seen |= 1 << back
+        s.est = s.est.with_late(s.now)
 
 
 def _count(s: Situation, reason: Reason) -> None:

@@ -15,17 +15,23 @@ class Estimates:
     """frames: (t_k, loop age, seq or -1 where the frame was refused for its age)."""
 
     frames: tuple[tuple[int, int, int], ...] = ()
+    late: tuple[int, ...] = ()  # when frames arrived that had been overtaken: late, not lost
 
     def with_frame(self, now: int, age: int, seq: int) -> "Estimates":
         frames = (*self.frames, (now, age, seq))
         start = now - _WINDOW_NS
         if frames[0][0] < start or len(frames) > _KEEP:
             frames = tuple(f for f in frames if f[0] >= start)[-_KEEP:]
-        return Estimates(frames)
+        return Estimates(frames, self.late)
+
+    def with_late(self, now: int) -> "Estimates":
+        """An overtaken frame: it asks for nothing, but it was not lost."""
+        return Estimates(self.frames, (*(t for t in self.late if t > now - _WINDOW_NS), now)[-_KEEP:])
 
     def pruned(self, now: int) -> "Estimates":
         if self.frames and self.frames[0][0] < now - _WINDOW_NS:
-            return Estimates(tuple(f for f in self.frames if f[0] >= now - _WINDOW_NS))
+            start = now - _WINDOW_NS
+            return Estimates(tuple(f for f in self.frames if f[0] >= start), tuple(t for t in self.late if t >= start))
         return self
 
     def age_p95(self) -> int | None:
@@ -42,4 +48,5 @@ class Estimates:
         if len(seqs) < 50:
             return 0.0
         span = seqs[-1] - seqs[0] + 1
-        return 1.0 - len(seqs) / span if span > len(seqs) else 0.0
+        came = len(seqs) + sum(1 for t in self.late if t >= self.frames[0][0])
+        return 1.0 - came / span if span > came else 0.0

@@ -202,6 +202,7 @@ def on_tick(s: Situation, out: list[Output], i: TickIn, p: Params) -> None:
     _silent_line(s, out, p)
     if s.lease is not None and s.now >= s.lease.expiry:
         pause(s, out, p, "lease", "no valid command in time", "line")
+    _floods(s, p)
     _log_policy(s, out, p)
     _stuck(s, out, p)
     update_health(s, p)
@@ -225,6 +226,13 @@ def self_test(s: Situation, out: list[Output], p: Params) -> None:
         s.reason = "waiting for the recorder"
     else:
         move_to(s, out, State.READY, "self-test passed", "boot")
+
+
+def _floods(s: Situation, p: Params) -> None:
+    """A flood is over when every key's bucket has half filled again."""
+    half = 0.5 * p.bucket_burst
+    if all(tokens + (s.now - at) * 1e-9 * p.bucket_rate_hz > half for tokens, at in s.buckets.values()):
+        s.alarms = alarms.cleared(s.alarms, "flood")
 
 
 def _own_lateness(s: Situation, out: list[Output], i: TickIn, p: Params) -> None:

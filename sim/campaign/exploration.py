@@ -95,7 +95,9 @@ def moves(w: World, *, fencing: bool, persist: bool) -> Iterator[tuple[str, Worl
 def explore(
     *, fencing: bool = True, persist: bool = True, first_only: bool = False, limit: int = 2_000_000
 ) -> Explored:
-    """Visit everything reachable (until the first violation with `first_only`). Raises RuntimeError above `limit` states: an unfinished exploration proves nothing."""
+    """Visit everything reachable (until the first violation with `first_only`).
+
+    Raises RuntimeError above `limit` states: an unfinished exploration proves nothing."""
     start = World(Authority(0, BLOCK))
     seen: dict[World, tuple[World, str] | None] = {start: None}
     queue = deque([start])
