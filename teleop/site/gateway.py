@@ -277,12 +277,15 @@ class Gateway:
             self._tell({"t": "link", "paths": self._paths()})
 
     def _send_state(self) -> None:
-        # The frame's stamp is the arm's own: if the arm falls silent, the echo stands still and the loop age grows,
-        # although this process goes on sending.
-        stamp = int(self.arm["stamp"]) if self.arm is not None else 0
+        # Half a frame would show a robot that is not there: without an arm or a governor there is none. The frame's stamp
+        # is the arm's own: if the arm falls silent, the echo stands still and the loop age grows, although this process
+        # goes on sending.
+        if self.arm is None or not self.status:
+            return
+        stamp = int(self.arm["stamp"])
         for tracker, video in ((self.tracker, self.video), (None, None)):
             try:
-                frame = encode_state(stamp, self.arm, self.status or None, tracker, video)
+                frame = encode_state(stamp, self.arm, self.status, tracker, video)
                 break
             except StateError as e:  # an arm with many joints: then the tracker, which matters less, stays at home
                 self._count("state_too_large")

@@ -3,7 +3,7 @@
 One msgpack map {"v", "t", "arm", "gov", "tracker", "video"}; `t` is the robot's monotonic stamp (ns), which the console
 returns in its next command as `echo_state`. It must fit one datagram: `gov` has the status' short fields only; the whole
 status, texts included, travels on the orders channel as a note {"t": "status", ...}, on change and twice a second.
-`arm` and `gov` are empty maps as long as their processes have not spoken, or have died.
+No frame is sent before arm and governor have both spoken, nor after the governor has died.
 """
 
 import math
@@ -32,14 +32,14 @@ class StateError(ValueError):
 
 
 def encode_state(
-    stamp_ns: int, arm: dict[str, Any] | None, status: dict[str, Any] | None, tracker: dict[str, Any] | None, video: list[int] | None
+    stamp_ns: int, arm: dict[str, Any], status: dict[str, Any], tracker: dict[str, Any] | None, video: list[int] | None
 ) -> bytes:
     """One frame from the newest of each. Long texts are left out or cut. Raises StateError above STATE_MAX_BYTES."""
     frame = {
         "v": STATE_VERSION,
         "t": stamp_ns,
-        "arm": {k: _short(arm[k]) for k in ARM_KEYS if k in arm} if arm else {},
-        "gov": {k: _short(status[k]) for k in SHORT_STATUS if k in status} if status else {},
+        "arm": {k: _short(arm[k]) for k in ARM_KEYS if k in arm},
+        "gov": {k: _short(status[k]) for k in SHORT_STATUS if k in status},
         "tracker": tracker,
         "video": video or [],
     }

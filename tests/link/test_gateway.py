@@ -156,13 +156,29 @@ def test_states_flow_at_100_hz_while_held_and_at_10_hz_otherwise(parts: tuple[Ga
 
 
 def test_the_stamp_of_a_frame_is_the_arms_own_and_stands_still_with_it(parts: tuple[Gateway, Link, Governor]) -> None:
-    gateway, link, _governor = parts
-    gateway.turn(0)
-    assert link.states[-1]["t"] == 0 and link.states[-1]["arm"] == {}
+    gateway, link, governor = parts
     gateway.feed_arm(ARM)
+    governor.says.append(status())
     for ms in range(1, 3000):
         gateway.turn(ms * MS)
     assert link.states[-1]["t"] == 77, "a silent arm must not look alive"
+
+
+def test_no_frame_shows_a_robot_that_is_not_there(parts: tuple[Gateway, Link, Governor]) -> None:
+    gateway, link, governor = parts
+    gateway.turn(0)
+    gateway.feed_arm(ARM)
+    gateway.turn(200 * MS)
+    assert link.states == [], "no governor yet"
+    governor.says.append(status())
+    gateway.turn(400 * MS)
+    gateway.turn(600 * MS)
+    assert len(link.states) > 0
+    n = len(link.states)
+    governor.dead = True
+    for ms in range(700, 1000):
+        gateway.turn(ms * MS)
+    assert len(link.states) == n, "the governor died"
 
 
 def test_texts_go_on_change_and_twice_a_second(parts: tuple[Gateway, Link, Governor]) -> None:
