@@ -507,7 +507,8 @@ def _move_joints(s: DriveState, lease: MotionLease | None, params: DriveParams) 
     kin, dt = params.kin, params.dt
     v_cap, w_cap = _caps(lease, params) if lease is not None else (params.v_ceiling, params.w_ceiling)
     g, turn = kin.largest_gain(s.q_ref)
-    v_cap = min(v_cap, w_cap * g / turn)
+    # 0.9: g grows on the way, and braking takes longer by as much
+    v_cap = 0.9 * min(v_cap, w_cap * g / turn)
     slowest = params.slowest_joint
     if lease is None or lease.q_target is None:
         dq, s.v, s.a = params.leash_n.stop(s.v, s.a, Limits(v_cap, params.a / g, params.j / g, slowest), dt)

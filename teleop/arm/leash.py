@@ -1,16 +1,17 @@
 """Jerk-limited following of a moving target in R^d with the *speed of the worst tool point* kept under a cap.
 
 Ruckig limits each axis by itself; a box of limits either wastes speed (cap / sqrt(d) per axis) or lets the Euclidean
-norm overshoot. So each tick the axes are turned (Householder) so that the first one points along the way to the
-target: it gets 95 % of the cap, the others share 5 %, enough to brake what is left over of the previous direction. A
-guard looks at where the speed would peak if the acceleration were taken back (v + a |a|/2j, a vector) and brakes for a tick
-instead whenever that peak exceeds the cap; so a cap lowered below the present speed, or a target that jumps sideways,
-ends in braking, never in a peak.
+norm overshoot. So each axis gets 94 % of the cap times its share of the way to go (`u`, at least LEAST_SHARE), and a
+guard looks at where the speed would peak if the acceleration were taken back (v + a |a|/2j, a vector) and brakes for a
+tick instead whenever that peak comes to the cap; a cap lowered below the present speed, or a target that jumps
+sideways, ends in braking, never in a peak.
 
-A stop turns the first axis along the present velocity and takes all axes to rest as fast as the limits allow, which
-is a straight line from steady motion. All functions are pure; the ruckig objects are work space (`calculate`, never
-`update`, never way-points). Units: whatever metric the caller chose; `gain(u)` is the worst tool point's speed (m/s)
-per unit of speed along the unit direction u, and turns the limits (m/s, m/s^2, m/s^3) into that metric.
+A stop turns the first axis along the present velocity (Householder) and takes all axes to rest as fast as the limits
+allow, which is a straight line from steady motion. All functions are pure; the ruckig objects are work space
+(`calculate`, never `update`, never way-points). Units: whatever metric the caller chose; `gain(u)` is the worst tool
+point's speed (m/s) per unit of speed along the unit direction u. Acceleration and jerk are the same number in every
+direction and in following and stopping alike: were they not, an acceleration built up in one direction could not be
+taken back in time in another.
 """
 
 from collections.abc import Callable
@@ -33,11 +34,11 @@ from teleop.arm import kernels
 Array = NDArray[np.float64]
 
 #: Share of the cap for the way to the target; the rest is for what is left over of other directions.
-MAIN_SHARE = 0.95
+MAIN_SHARE = 0.94
 #: Every axis keeps at least this share, so that what is left over of other directions is braked.
 LEAST_SHARE = 0.05
 #: Where the guard brakes, as a share of the cap: a tick of jerk-limited growth fits between it and the cap.
-GUARD = 0.985
+GUARD = 0.965
 #: Below this distance (m in the metric) a target counts as reached and gives no direction.
 REACHED = 1e-9
 

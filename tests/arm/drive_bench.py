@@ -53,10 +53,11 @@ class Bench:
 
     def lease(self, **changes: object) -> MotionLease:
         self.ids += 1
-        values: dict[str, object] = dict(
-            lease_id=self.ids, epoch=1, seq=self.ids, t_k=self.now, expiry=self.now + L_NS, mode="servo", kind="pose",
-            target=None, q_target=None, path_hash=b"", s_limit=None, v_cap=0.02, w_cap=0.3,
-        )  # fmt: skip
+        values: dict[str, object] = {
+            "lease_id": self.ids, "epoch": 1, "seq": self.ids, "t_k": self.now, "expiry": self.now + L_NS,
+            "mode": "servo", "kind": "pose", "target": None, "q_target": None, "path_hash": b"", "s_limit": None,
+            "v_cap": 0.02, "w_cap": 0.3,
+        }  # fmt: skip
         values.update(changes)
         return MotionLease(**values)  # type: ignore[arg-type]
 
@@ -107,9 +108,7 @@ def joint_path(kin: Kinematics, a: np.ndarray, b: np.ndarray, kind: str = "goal"
 
 def stored(kind: str, q: list, s: list, margin: list) -> StoredPath:
     """A stored path with the right hash."""
-    return StoredPath(
-        path_digest(kind, q, s, margin), kind, tuple(tuple(row) for row in q), tuple(s), tuple(margin)
-    )
+    return StoredPath(path_digest(kind, q, s, margin), kind, tuple(tuple(row) for row in q), tuple(s), tuple(margin))
 
 
 def with_path(bench: Bench, path: StoredPath) -> Bench:
