@@ -64,6 +64,8 @@ def sample(state: HandState, s: Sample, now: int) -> HandState:
     if s.press != state.press:
         # A new press without a release in between: the release was lost, so the old press is over first.
         over = release(state, "released")
+        if s.press <= over.spent:
+            return over  # an older press that arrived late
         return replace(over, site=s.site, mode=s.mode, press=s.press, ordinal=over.ordinal + 1, heard=now, why="")
     if (s.site, s.mode) != (state.site, state.mode):
         return release(state, "changed")

@@ -30,12 +30,12 @@ def make(cache: str) -> "FakePlanning":
 def spine(orientation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, str]]:
     """(HU int16 [i,j,k], labels uint8, ijk_to_lps 4x4, names). 1 mm voxels."""
     axes = ORIENTATIONS[orientation]
-    shape = np.array([150, 150, 200])
+    shape = np.array([110, 110, 190])
     affine = np.eye(4)
     affine[:3, :3] = axes
     centre = np.array([0.0, 20.0, 0.0])
     if orientation == "permuted":
-        shape = np.array([150, 200, 150])
+        shape = np.array([110, 190, 110])
     affine[:3, 3] = np.round(centre - axes @ ((shape - 1) / 2))
     # the marker must lie on a voxel centre
     ijk = np.linalg.solve(axes, np.array(MARKER) - affine[:3, 3])
@@ -45,7 +45,7 @@ def spine(orientation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[in
     x, y, z = p
     rng = np.random.default_rng(3)
     hu = np.full(shape, -1000, dtype=np.float32)
-    hu[(x / 68) ** 2 + ((y - 20) / 62) ** 2 < 1] = 40
+    hu[(x / 52) ** 2 + ((y - 20) / 50) ** 2 < 1] = 40
     labels = np.zeros(shape, dtype=np.uint8)
     for n, _ in enumerate(LEVELS):
         zc = 72 - 36 * n

@@ -86,8 +86,11 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sig, stop.set)
-    print(json.dumps({"url": f"http://127.0.0.1:{port}", "tokens": issued}), flush=True)
-    await serve(Life(console), sock, stop=stop)
+
+    def ready() -> None:
+        print(json.dumps({"url": f"http://127.0.0.1:{port}", "tokens": issued}), flush=True)
+
+    await serve(Life(console), sock, ready=ready, stop=stop)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ export const launch = (more = []) => chromium.launch({ executablePath: path, hea
 
 /** A server process that prints one JSON line when it listens. */
 export async function server(args = [], module = "tests.console.fake_server") {
-  const dir = mkdtempSync(join(tmpdir(), "longhand-console-"));
+  const dir = args.includes("--dir") ? args[args.indexOf("--dir") + 1] : mkdtempSync(join(tmpdir(), "longhand-console-"));
   const python = process.env.LONGHAND_PYTHON ?? join(root, ".venv/bin/python");
-  const child = spawn(python, ["-m", module, "--dir", dir, ...args], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(python, ["-m", module, ...(args.includes("--dir") ? [] : ["--dir", dir]), ...args], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
   const line = await new Promise((resolve, reject) => {
     createInterface({ input: child.stdout }).once("line", resolve);
     child.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
@@ -44,7 +44,7 @@ export async function server(args = [], module = "tests.console.fake_server") {
 export async function open(browser, srv, name, { view = "console", width = 1600, height = 900, init, context: given, options = {} } = {}) {
   const context = given ?? (await browser.newContext({ viewport: { width, height }, ...options }));
   const page = await context.newPage();
-  page.setDefaultTimeout(12000);
+  page.setDefaultTimeout(60000);
   page.problems = [];
   page.on("console", (m) => { if (m.type() === "error") page.problems.push(`console: ${m.text()}`); });
   page.on("pageerror", (e) => page.problems.push(`error: ${e.message}`));
@@ -63,7 +63,7 @@ export async function autoPlan(page) {
   await page.click("#auto");
   await page.waitForFunction(() => longhand.store.screws.length === 10);
 }
-export const until = async (what, fn, ms = 3000) => {
+export const until = async (what, fn, ms = 20000) => {
   const end = Date.now() + ms;
   for (;;) { const value = await fn(); if (value) return value; if (Date.now() > end) throw new Error(`not in ${ms} ms: ${what}`); await new Promise((r) => setTimeout(r, 20)); }
 };

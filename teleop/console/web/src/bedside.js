@@ -21,10 +21,10 @@ const order = async (op, params = {}) => {
 };
 const stopNow = () => { net.stop(null); say(t("STOP sent"), true); };
 
-const language = h("button", { class: "quiet", label: "Language", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); paint(true); } });
+const language = h("button", { class: "quiet", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); paint(true); } });
 const name = h("input", { id: "name", label: "Your name", maxlength: "40", placeholder: "Dr. …" });
 const badge = h("div", { class: "badge state big", id: "state" }), control = h("div", { class: "badge control", id: "control" }), site = h("b", { id: "site" });
-const stop = h("button", { id: "stop", class: "stop", label: "STOP the arm" }, h("span", { t: "STOP" }), h("small", {}, "Space · Esc"));
+const stop = h("button", { id: "stop", class: "stop", label: "STOP the arm" }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
 stop.addEventListener("pointerdown", (event) => { event.preventDefault(); stopNow(); });
 stop.addEventListener("click", (event) => { if (event.detail === 0) stopNow(); });
 const header = h("header", {}, h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", { t: "Bedside" })), site, h("div", { class: "facts" }, badge, control), h("label", {}, h("span", { class: "hint", t: "You are" }), " ", name), language, stop);
@@ -50,7 +50,7 @@ const away = h("button", { id: "away", t: "Jog away", disabled: true, title: "" 
 const breath = h("button", { id: "breath", t: "Breath-hold on / off", onclick: () => order("case.breath_hold", { on: (state.breath = !state.breath) }) });
 const facts = h("dl", { class: "live" }), blockers = h("ul", { class: "blockers" });
 const hands = h("aside", { class: "hands" }, facts, h("div", { class: "pair" }, hold, take), h("div", { class: "pair" }, give, rearm), h("div", { class: "pair" }, register, away), h("p", { class: "hint", t: "To jog the arm away: take over, then use the robot's own pendant. This page moves nothing." }), breath, h("h3", { t: "What blocks it" }), blockers);
-const alarmList = h("ul", { id: "alarms", role: "log", "aria-live": "assertive", label: "Alarms" }), quiet = h("button", { class: "quiet", onclick: () => sound.pause() });
+const alarmList = h("ul", { id: "alarms", "aria-live": "assertive", label: "Alarms" }), quiet = h("button", { class: "quiet", onclick: () => sound.pause() });
 const toast = h("div", { id: "toast", role: "status", hidden: true });
 const signin = h("div", { id: "signin", hidden: true }, h("h1", { t: "Sign in" }), h("p", { t: "Open the address that the bedside server printed: it carries your token." }));
 document.body.replaceChildren(header, banner, h("main", {}, h("div", { class: "table-side" }, h("section", { class: "ask" }, h("h2", { t: "What the remote side asks" }), sentence, readback, picture, answers, next), hands)),

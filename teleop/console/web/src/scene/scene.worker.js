@@ -7,7 +7,7 @@ import { parseVolume } from "../image/volume.js";
 import { surfaceNet } from "../image/surface.js";
 import { FOV, frame } from "./camera.js";
 
-let renderer = null, dirty = true, last = 0;
+let renderer = null, dirty = true, last = 0, cost = 0;
 const scene = new Scene(), camera = new PerspectiveCamera(FOV, 1, 5, 6000);
 const bones = new Group(), screws = new Group(), tools = new Group(), robot = new Group(), ghost = new Group();
 scene.add(bones, screws, tools, robot, ghost, new AmbientLight(0xffffff, 1.3));
@@ -107,6 +107,12 @@ function cylinder(from, to, radius, material) {
   mesh.quaternion.copy(new Quaternion().setFromUnitVectors(X, b.sub(a).normalize()));
   return mesh;
 }
-function render() { if (renderer) { renderer.render(scene, camera); dirty = false; last = performance.now(); } }
-setInterval(() => { if (dirty && performance.now() - last > 30) render(); }, 16);
-
+function render() {
+  if (!renderer) return;
+  const start = performance.now();
+  renderer.render(scene, camera);
+  renderer.getContext().finish();
+  dirty = false; last = performance.now(); cost = last - start;
+}
+// Software rendering must not eat the machine: at most a third of one core goes into pictures.
+setInterval(() => { if (dirty && performance.now() - last > Math.max(30, 2 * cost)) render(); }, 16);

@@ -5,7 +5,7 @@ import { getLanguage, t } from "../lib/i18n.js";
 export function makeConsult(app) {
   const { store } = app;
   const people = h("ul", { class: "people", id: "people" }), proposals = h("div", { class: "proposals", id: "proposals" });
-  const chat = h("ul", { class: "chat", id: "chat", role: "log", "aria-live": "polite", label: "Chat" });
+  const chat = h("ul", { class: "chat", id: "chat", "aria-live": "polite", label: "Chat" });
   const input = h("input", { id: "chat-input", label: "Message", maxlength: "1000", autocomplete: "off" });
   const form = h("form", { onsubmit: (event) => { event.preventDefault(); const words = input.value.trim(); if (words) app.call("room.chat", { text: words }).then(() => { input.value = ""; }, app.fail); } }, input, h("button", { t: "Send" }));
   const tool = { value: "" };

@@ -14,9 +14,9 @@ export function makeShell(app) {
   const control = h("div", { class: "badge control", id: "badge-control" });
   const mode = chip("mode", "Mode"), age = chip("age", "Loop age"), net = chip("net", "Line"), reg = chip("reg", "Registration");
   const state = h("div", { class: "badge state", id: "badge-state" });
-  const language = h("button", { id: "language", class: "quiet", label: "Language", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); app.language(); } });
+  const language = h("button", { id: "language", class: "quiet", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); app.language(); } });
   const who = h("div", { class: "who", id: "who" });
-  const stop = h("button", { id: "stop", class: "stop", label: "STOP every arm in motion and the one shown (Space or Esc)" }, h("span", { t: "STOP" }), h("small", {}, "Space · Esc"));
+  const stop = h("button", { id: "stop", class: "stop", label: "STOP every arm in motion and the one shown (Space or Esc)" }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
   // pointerdown, not click: a stop must not wait for a finger to be lifted.
   stop.addEventListener("pointerdown", (event) => { event.preventDefault(); app.stop("button"); });
   stop.addEventListener("click", (event) => { if (event.detail === 0) app.stop("button"); });
@@ -25,9 +25,9 @@ export function makeShell(app) {
     h("nav", { role: "tablist", label: "Views" }, ...Object.values(tab)),
     h("div", { class: "facts" }, site, sim, control, state, mode.el, age.el, net.el, reg.el),
     h("div", { class: "person" }, language, who), stop);
-  const alarmList = h("ul", { id: "alarms", role: "log", "aria-live": "assertive", label: "Alarms" });
+  const alarmList = h("ul", { id: "alarms", "aria-live": "assertive", label: "Alarms" });
   const quiet = h("button", { id: "quiet", class: "quiet", onclick: () => { app.sound.unlock(); app.sound.pause(); } });
-  const eventList = h("ul", { id: "events", role: "log", "aria-live": "off", label: "Events" });
+  const eventList = h("ul", { id: "events", "aria-live": "off", label: "Events" });
   const footer = h("footer", {}, h("section", { class: "alarms", "aria-label": "Alarms" }, h("h2", { t: "Alarms" }), quiet, alarmList), h("section", { class: "events" }, h("h2", { t: "Events" }), eventList));
   const toast = h("div", { id: "toast", role: "status", "aria-live": "polite", hidden: true });
   const banner = h("div", { id: "banner", role: "alert", hidden: true });

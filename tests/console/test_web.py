@@ -1,0 +1,70 @@
+"""The pages: their own unit tests, the committed bundle, and the scenarios in a real browser."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WEB = ROOT / "teleop/console/web"
+BROWSER = Path(__file__).parent / "browser"
+
+
+def need_node(packages: bool) -> None:
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed (only developers of the pages need it)")
+    if packages and not (WEB / "node_modules/esbuild").exists():
+        pytest.skip("run `npm ci` in teleop/console/web first")
+
+
+def test_the_maths_and_the_words_of_the_pages():
+    need_node(False)
+    done = subprocess.run(["node", "--test", "src/"], cwd=WEB, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_the_committed_bundle_is_what_the_sources_give():
+    need_node(True)
+    done = subprocess.run(["node", "build.mjs", "--check"], cwd=WEB, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_file_names_no_address():
+    assert "resolved" not in (WEB / "package-lock.json").read_text()
+
+
+def names() -> list[str]:
+    text = (BROWSER / "scenarios.mjs").read_text()
+    return [line.split('"')[1] for line in text.splitlines() if line.startswith('  async "')]
+
+
+@pytest.fixture(scope="session")
+def browser_results(request, tmp_path_factory) -> dict[str, dict]:
+    """One browser for all scenarios that were selected; each result by name."""
+    need_node(True)
+    if not any(Path(p).exists() for p in ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")):
+        pytest.skip("no Chromium (Debian, Ubuntu: apt install chromium)")
+    wanted = [
+        i.callspec.params["name"]
+        for i in request.session.items
+        if getattr(i, "callspec", None) and "name" in i.callspec.params
+    ]
+    import sys
+
+    env = os.environ | {"LONGHAND_PYTHON": sys.executable}
+    done = subprocess.run(["node", "run.mjs", *wanted], cwd=BROWSER, capture_output=True, text=True, env=env)
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert rows, done.stderr[-3000:]
+    return {r["name"]: r for r in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("name", names())
+def test_in_a_real_browser(name, browser_results):
+    result = browser_results[name]
+    assert result["ok"], result["error"]
