@@ -129,7 +129,7 @@ def supervise(what: Plan, *, json_events: bool = False, out: TextIO | None = Non
             signal.signal(number, handler)
         os.close(read_end)
         os.close(write_end)
-        shm.clean(min_age_s=0.0)
+        shm.clean(min_age_s=2.0)  # younger ones may be those of a site that is just starting
     failed = [e for e in runner.ended if not e.clean]
     if failed:
         screen.say("failed: " + "; ".join(f"{e.name} {e.why}" for e in failed))

@@ -1,7 +1,7 @@
 """What the arm process publishes: arm_state, arm_state_block, tracker, and the measured side of the CRTK face.
 
 Message objects are made once and filled again: a new PoseStamped costs 7 us, filling one costs 1. The CRTK topics are
-filled only while somebody listens (asked once a second).
+filled only while somebody listens (asked five times a second: CRTK clients wait one second for their first message).
 """
 
 import time
@@ -90,7 +90,7 @@ class ArmTopics:
         m.q_ref, m.travel = array("d", r.q_ref), r.travel
         self._state.publish(m)
         if r.stamp >= self._next_ask:
-            self._next_ask = r.stamp + 1_000_000_000
+            self._next_ask = r.stamp + 200_000_000
             self._wanted = {id(p): p.get_subscription_count() > 0 for p in self._crtk}
         if any(self._wanted.values()):
             self._crtk_side(r)
