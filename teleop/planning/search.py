@@ -246,3 +246,33 @@ def grade_a_share(bone, low, step, entry, axis, e1, e2, s_from, s_to, radius, sh
         if lowest(bone, low, step, px, py, pz, dx / norm, dy / norm, dz / norm, s_from, s_to, radius) >= radius:
             good += 1
     return good / shifts.shape[0]
+
+
+@njit(cache=True)
+def ring_walls(solid, low, step, centre, e1, e2, theta, reach):
+    """(n, rays) distance from each axis point to the end of bone along each ray (march 0.4 mm, bisection); 0 outside bone, `reach` when it does not end."""
+    out = np.empty((centre.shape[0], theta.shape[0]))
+    for n in range(centre.shape[0]):
+        for t in range(theta.shape[0]):
+            c, s = np.cos(theta[t]), np.sin(theta[t])
+            dx, dy, dz = c * e1[0] + s * e2[0], c * e1[1] + s * e2[1], c * e1[2] + s * e2[2]
+            x, y, z = centre[n, 0], centre[n, 1], centre[n, 2]
+            if at(solid, low, step, x, y, z) <= 0.5:
+                out[n, t] = 0.0
+                continue
+            r = 0.0
+            value = reach
+            while r < reach:
+                r += 0.4
+                if at(solid, low, step, x + r * dx, y + r * dy, z + r * dz) <= 0.5:
+                    a, b = r - 0.4, r
+                    for _ in range(6):
+                        m = 0.5 * (a + b)
+                        if at(solid, low, step, x + m * dx, y + m * dy, z + m * dz) > 0.5:
+                            a = m
+                        else:
+                            b = m
+                    value = 0.5 * (a + b)
+                    break
+            out[n, t] = min(value, reach)
+    return out
