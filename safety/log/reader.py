@@ -6,7 +6,7 @@ people verifies first.
 
 import mmap
 import struct
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,8 @@ class LogReader:
         """The newest message of a topic at or before an instant."""
         wanted = {c for c, (t, _) in self.channels.items() if t == topic}
         limit = mono + self._shift
-        for chunk in reversed(self._chunks):
+        for index in range(min(bisect_right(self._ends(), limit), len(self._chunks) - 1), -1, -1):
+            chunk = self._chunks[index]
             if chunk.start > limit or wanted.isdisjoint(chunk.channels):
                 continue
             found: Message | None = None

@@ -20,7 +20,7 @@ from safety.log.writer import LogError, LogFull, SessionLog
 
 #: How often the disk is looked at, ns.
 DISK_PERIOD_NS = 1_000_000_000
-_TAKE_S = 0.05
+_BATCH_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ class Recording:
     def _run(self) -> None:
         while True:
             stopping = self._stop.is_set()
+            # In batches: a wake-up per message would cost more than writing it.
+            self._stop.wait(_BATCH_S)
             if not self._full:
                 self._drain()
-            else:
-                self._stop.wait(_TAKE_S)
             now = self._clock()
             self._tick(now)
             if now - self._disk_looked[0] >= DISK_PERIOD_NS:
@@ -119,7 +119,7 @@ class Recording:
             self._error = str(error)
 
     def _drain(self) -> None:
-        items, losses = self._ring.take(_TAKE_S)
+        items, losses = self._ring.take(0.0, limit=5000)
         for item in items:
             try:
                 if item.topic == SECOND_TOPIC:

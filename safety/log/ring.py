@@ -70,7 +70,7 @@ class Ring:
     def take(self, timeout_s: float, limit: int = 1000) -> tuple[list[Item], dict[str, Loss]]:
         """Up to `limit` messages, oldest first, after waiting at most `timeout_s` for the first; and what was lost."""
         with self._ready:
-            if not self._items and not self._losses:
+            if timeout_s > 0 and not self._items and not self._losses:
                 self._ready.wait(timeout_s)
             items = [self._items.popleft() for _ in range(min(limit, len(self._items)))]
             self._bytes -= sum(item.cost for item in items)

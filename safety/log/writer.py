@@ -168,6 +168,7 @@ class SessionLog:
         if self._session_key is None:
             raise LogError(f"{self.path} is closed")
         self._last_checkpoint = mono
+        mono = max(mono, self.newest.mono) if self.newest else mono  # like log times, never backward
         if self._chunk.records:
             self._end_chunk(self._compression)
         # The channel's own Schema and Channel records must be inside what is signed, not beside the note.

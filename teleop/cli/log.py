@@ -1,6 +1,7 @@
 """`longhand log`: Ask a session log: who held the arm, what stopped it, alarms, travel, latency, everything in order."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,9 +47,10 @@ def main(
                 answer, lines = _travel(reader)
                 code = 3 if answer["exceeded"] else 0
             else:
-                answer, lines = {
+                ask: dict[str, Callable[[LogReader], tuple[Any, list[str]]]] = {
                     "holds": _holds, "alarms": _alarms, "latency": _latency, "timeline": _timeline, "info": _info,
-                }[question](reader)  # fmt: skip
+                }  # fmt: skip
+                answer, lines = ask[question](reader)
             answer = open_fields(answer, load(case_key) if case_key else None)
     except (NotALog, ReplayError, CdrError, ContainerError, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -80,9 +82,10 @@ def _holder(reader: LogReader, at: str) -> tuple[Any, list[str]]:
 
 def _holds(reader: LogReader) -> tuple[Any, list[str]]:
     rows = questions.changes(reader)
-    answer = {"changes": [asdict(c) for c in rows], "seconds_in": questions.time_in_states(reader)}
+    seconds_in = questions.time_in_states(reader)
+    answer = {"changes": [asdict(c) for c in rows], "seconds_in": seconds_in}
     lines = [f"{_s(reader, c.stamp)}  {c.old:>8} -> {c.new:<8} {c.reason}   (step {c.n}, by {c.by[:12]})" for c in rows]
-    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in answer["seconds_in"].items())
+    spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in seconds_in.items())
     return answer, [*lines, f"time: {spent}"]
 
 

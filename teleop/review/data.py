@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from safety.inputs import CommandIn, OrderIn, decode_input, decode_outputs
 from safety.log.cdr import CdrError
+from safety.log.questions import alarm_lines, changes, holders
 from safety.log.reader import LogReader, Message
 from safety.log.seconds import ALARM_TOPIC, ARM_SIGNALS, CHANGE_TOPIC, LINK_SIGNALS, SECOND_TOPIC, STATUS_SIGNALS
 from safety.log.session import CLOSE_TOPIC, GAP_TOPIC
@@ -70,8 +71,6 @@ class ReviewLog:
         """Each change of state, holder or mode, in order."""
         if CHANGE_TOPIC in self.reader.topics:
             return [self.reader.decode(m) for m in self.reader.messages((CHANGE_TOPIC,))]
-        from safety.log.questions import changes, holders
-
         rows: list[dict[str, Any]] = [
             {"stamp_mono": c.stamp, "n": c.n, "old_state": c.old, "state": c.new, "reason": c.reason} for c in changes(self.reader)
         ]
@@ -99,6 +98,10 @@ class ReviewLog:
                   if t in self.reader.topics]  # fmt: skip
         if ALARM_TOPIC not in topics and "governor/alarms" in self.reader.topics:
             topics.append("governor/alarms")
+        if not any("alarm" in t for t in topics) and self.path.stat().st_size <= _SMALL:
+            for a in alarm_lines(self.reader):
+                out.append({"at": a.stamp, "what": "alarm", "priority": a.priority, "phase": a.phase, "id": a.id,
+                            "text": f"{a.id}: {a.text}", "todo": a.what_to_do})  # fmt: skip
         for message in self.reader.messages(topics):
             f = self.reader.decode(message)
             at = f["stamp_mono"]
@@ -184,7 +187,7 @@ class ReviewLog:
 
     # --- space -----------------------------------------------------------------------------------------------------
 
-    def paths(self, t0: int, t1: int, points: int = 1500) -> dict[str, Any]:
+    def paths(self, t0: int, t1: int, points: int = 1000) -> dict[str, Any]:
         """Measured and commanded tip positions, base frame m: {t, measured (N,3), commanded (N,3)}."""
         t0, t1 = max(t0, self.start), min(t1, self.end + 1)
         rows: list[tuple[int, list[float], list[float]]] = []

@@ -15,10 +15,10 @@ import importlib
 import json
 import os
 import platform
-import select
 import signal
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.utilities import remove_ros_args
 
 from longhand_ros import qos
+from safety.inputs import OrderIn, decode_input, encode_input
 from safety.log.cdr import CdrError, TypeStore
 from safety.log.disk import FULL, LOW, NO_GRANT, require_space
 from safety.log.privacy import CaseKey, key_file, load_or_make, seal_fields
@@ -55,6 +56,7 @@ from teleop.site.governor_client import GovernorClient, GovernorGoneError, Gover
 PERIOD_S = 0.01
 HEARTBEAT_NS = 50_000_000
 GRAPH_NS = 250_000_000
+GRAPH_SETTLED_NS = 2_000_000_000
 RECONNECT_NS = 500_000_000
 #: Topics of /<site>/<arm>/ that are recorded, beside what the governor sends by its socket. CRTK inputs are there so that
 #: a local client's commands show as they came; CRTK outputs repeat arm_state and are recorded on request only.
@@ -144,27 +146,23 @@ class RecorderNode(Node):
         self.gaps_until = 0
         self.dropped_seen = 0
         self.raised: set[str] = set()
+        self.settled = time.monotonic_ns() + 15_000_000_000
         self.next_heartbeat = self.next_graph = self.next_connect = 0
 
     def turn(self) -> None:
         """One turn of the loop."""
         now = time.monotonic_ns()
         if now >= self.next_graph:
-            self.next_graph = now + GRAPH_NS
+            self.next_graph = now + (GRAPH_NS if now < self.settled else GRAPH_SETTLED_NS)
             self._find_topics()
-        self._wait()
+        # A fixed beat, not one wake-up per message: what waits keeps its own stamp, and the sockets hold seconds of it.
+        time.sleep(PERIOD_S)
         self._take_governor()
         self._take_topics()
         now = time.monotonic_ns()
         if now >= self.next_heartbeat:
             self.next_heartbeat = now + HEARTBEAT_NS
             self._beat(now)
-
-    def _wait(self) -> None:
-        if self.governor is None:
-            time.sleep(PERIOD_S)
-        else:
-            select.select([self.governor], [], [], PERIOD_S)
 
     def _take_governor(self) -> None:
         now = time.monotonic_ns()
@@ -214,6 +212,8 @@ class RecorderNode(Node):
             "state": str(ev.get("state", "")), "summary": str(ev.get("summary", "")),
             "input": ev.get("input", b""), "outputs": ev.get("outputs", b""),
         }  # fmt: skip
+        if fields["kind"] == "order" and b"note" in fields["input"]:
+            fields["input"] = self._sealed_note(fields["input"])
         cost = len(fields["input"]) + len(fields["outputs"])
         topic = ORDER_TOPIC if fields["kind"] in RARE else EVENT_TOPIC
         self.recording.put(topic, EVENT_TYPE, fields, now, publish_mono=stamp, cost=cost)
@@ -275,6 +275,13 @@ class RecorderNode(Node):
                 self.overview.add_fields(LINK_SIGNALS, fields, f".{fields['path']}")
         except CdrError as error:
             self.get_logger().warning(f"{topic}: {error}", once=True)
+
+    def _sealed_note(self, data: bytes) -> bytes:
+        """A note among the governor's orders: what was written is sealed. No decision looks at it, so a replay is the same."""
+        order = decode_input(data)
+        if not isinstance(order, OrderIn) or order.order.get("op") != "note":
+            return data
+        return encode_input(replace(order, order=seal_fields(order.order, self.case_key)))
 
     def _sealed(self, name: str, data: bytes) -> dict[str, Any] | bytes:
         """The message with its free texts under the case's key."""
@@ -357,7 +364,7 @@ class RecorderNode(Node):
     def finish(self, reason: str) -> bool:
         """Take what is still queued, close the log. False when the writer did not manage."""
         for _ in range(20):  # 0.2 s: the others end at the same time and their last words belong in the log
-            self._wait()
+            time.sleep(PERIOD_S)
             self._take_governor()
             self._take_topics()
         done = self.recording.close(reason)
