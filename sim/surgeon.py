@@ -117,33 +117,43 @@ def prepare(treatment: Treatment, signer: Any, report: Report) -> Waiting[None]:
     report("time_out", session.name)
 
 
+def rehearse(treatment: Treatment, drill: str, report: Report) -> Waiting[None]:
+    """One drill: move slowly in free air, then stop from here, or be taken over from there, in the middle of it."""
+    session, plan = treatment.session, treatment.plan
+    assert plan is not None
+    yield from take_control(treatment, report)
+    stored = yield from session.ask("case.rehearse", timeout_s=90.0, on=True)
+    session.intention = Intention(
+        mode=Mode.REHEARSAL, pressed=True, path_hash=bytes(stored["path_hash"]), s_goal=float(stored["length_m"]),
+        horizon=None, plan_hash=plan.hash8, registration_epoch=int(session.status.get("registration_epoch", 0)),
+    )
+    yield from until(lambda: session.frame["arm"]["speed"] > 0.004, 20.0, f"{session.name} moves in the rehearsal")
+    yield from pause(0.3)
+    if drill == "stop":
+        session.stop()
+        yield from until(lambda: session.state == "STOP", 5.0, f"{session.name} stops")
+        session.intention = replace(session.intention, pressed=False)
+        yield from pause(0.5)
+        yield from session.ask("case.rearm", timeout_s=90.0, why="end of the stop rehearsal")
+    else:
+        yield from session.ask("case.rehearse_take_over", timeout_s=30.0)
+        session.intention = replace(session.intention, pressed=False)
+    report("rehearsed", session.name, drill=drill)
+
+
 def qualify(treatment: Treatment, report: Report) -> Waiting[None]:
     """The line test (DEMO length, no certificate), then the rehearsal: a stop from here and a take-over from there."""
     session = treatment.session
     session.link.run_test(int(LINE_TEST_S * 1e3), 100, 400, 1000)  # type: ignore[attr-defined]
     line = yield from session.ask("case.qualify", timeout_s=LINE_TEST_S + 20.0, seconds=LINE_TEST_S)
     report("qualified", session.name, demo=line["demo"], paths=line["paths"])
-    for drill in ("stop", "take_over"):
-        yield from take_control(treatment, report)
-        stored = yield from session.ask("case.rehearse", timeout_s=90.0, on=True)
-        assert treatment.plan is not None
-        session.intention = Intention(
-            mode=Mode.REHEARSAL, pressed=True, path_hash=bytes(stored["path_hash"]), s_goal=float(stored["length_m"]),
-            horizon=None, plan_hash=treatment.plan.hash8,
-            registration_epoch=int(session.status.get("registration_epoch", 0)),
-        )
-        yield from until(lambda: session.frame["arm"]["speed"] > 0.004, 20.0, f"{session.name} moves in the rehearsal")
-        yield from pause(0.3)
-        if drill == "stop":
-            session.stop()
-            yield from until(lambda: session.state == "STOP", 5.0, f"{session.name} stops")
-        session.intention = replace(session.intention, pressed=False)
-        if drill == "stop":
-            yield from pause(0.5)
-            yield from session.ask("case.rearm", timeout_s=90.0, why="end of the stop rehearsal")
+    for drill, words in (("stop", "the stop rehearsal"), ("take_over", "the take-over rehearsal")):
+        for _ in range(3):
+            yield from rehearse(treatment, drill, report)
+            if not any(words in b for b in session.status.get("blockers", [])):
+                break
         else:
-            yield from session.ask("case.rehearse_take_over", timeout_s=30.0)
-        report("rehearsed", session.name, drill=drill)
+            raise ScriptTimeout(f"{session.name}: {words} was not passed: {session.status.get('blockers')}")
     yield from session.ask("case.rehearse", timeout_s=10.0, on=False)
 
 
@@ -174,7 +184,7 @@ def follow(treatment: Treatment, stored: dict[str, Any], report: Report) -> Wait
     def over() -> bool:
         """The press is over: the arm stopped for a reason, or the governor did not take the press up."""
         waiting = session.maker.phase is Phase.WAITING_FOR_RELEASE
-        ignored = session.state == "HOLD" and time.monotonic() - pressed_at > PRESS_TAKEN_S
+        ignored = session.state in ("HOLD", "READY") and time.monotonic() - pressed_at > PRESS_TAKEN_S
         return waiting or ignored or session.state in ("STOP", "FAULT", "LOCAL")
 
     deadline = time.monotonic() + MOTION_TIMEOUT_S
@@ -190,7 +200,9 @@ def follow(treatment: Treatment, stored: dict[str, Any], report: Report) -> Wait
         left = max(1.0, deadline - time.monotonic())
         yield from until(lambda: arrived() or over(), left, f"{session.name} reaches the end of the path")
         if not arrived():
-            report("interrupted", session.name, state=session.state, why=str(session.status.get("reason", "")))
+            blockers = session.status.get("blockers") or []
+            why = "; ".join(blockers) if session.state == "READY" and blockers else str(session.status.get("reason", ""))
+            report("interrupted", session.name, state=session.state, why=why)
     session.intention = replace(holding, pressed=False)
     yield from until(
         lambda: session.frame.get("arm", {}).get("drive") in ("standstill", "parked"), 5.0, f"{session.name} stands still"

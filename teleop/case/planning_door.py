@@ -51,16 +51,16 @@ class CaseImages:
         self, screw: StoredScrew, entry_lps_mm: NDArray[np.float64], tip_lps_mm: NDArray[np.float64]
     ) -> dict[str, Any]:
         """The independent verifier's word on one line of this screw's level, side and diameter."""
-        from teleop.planning.grade import grade_trajectory
+        from teleop.planning.grade import grade_screw
 
         line = trajectory(
             screw.id, "pedicle_screw", entry_lps_mm, tip_lps_mm - entry_lps_mm, screw.length_mm, screw.diameter_mm,
             level=screw.level, side=screw.side,
         )
-        report = grade_trajectory(line, self.labels)
+        report = grade_screw(self.labels, line)
         return {
             "grade": report.grade,
-            "min_clearance_mm": float(report.min_clearance_mm),
+            "min_clearance_mm": float(report.clearance_mm),
             "entry_lps_mm": [float(x) for x in entry_lps_mm],
             "tip_lps_mm": [float(x) for x in tip_lps_mm],
         }
