@@ -2,7 +2,7 @@
 --count 500 --json out.json
 
 Each phantom: one to three random contiguous levels T10-L5, random anatomy, pose (up to 30 deg about each axis, 50
-mm), spacing 0.5-1.5 mm (every fifth 0.4 x 0.4 x 2-3 mm), oblique grid.
+mm), spacing 0.6-1.5 mm (every fifth 0.5 x 0.5 x 2-3 mm), oblique grid.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def one(index: int) -> list[dict]:
     turn = tuple(float(a) for a in rng.uniform(-30.0, 30.0, 3) * rng.choice([0.0, 1.0], 3))
     offset = tuple(float(a) for a in rng.uniform(-50.0, 50.0, 3))
     coarse = index % 5 == 4
-    spacing = (0.4, 0.4, float(rng.uniform(2.0, 3.0))) if coarse else tuple([float(rng.uniform(0.5, 1.5))] * 3)
+    spacing = (0.5, 0.5, float(rng.uniform(2.0, 3.0))) if coarse else tuple([float(rng.uniform(0.6, 1.5))] * 3)
     oblique = tuple(float(a) for a in rng.uniform(-10.0, 10.0, 3)) if index % 4 == 0 else (0.0, 0.0, 0.0)
     phantom = generate(
         index, levels=levels, rotation_deg=turn, offset_mm=offset, scoliosis_deg=float(rng.choice([0.0, 0.0, 25.0]))
@@ -42,9 +42,9 @@ def one(index: int) -> list[dict]:
         grid_rotation_deg=oblique,
         with_structures=False,
     )
-    began = time.perf_counter()
+    began = time.process_time()
     plan = plan_screws(image.ct, interpret(image.labels))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     rows = []
     for item in plan.trajectories:
         pedicle = phantom[item.level].pedicles[item.side]

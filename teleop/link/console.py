@@ -141,6 +141,8 @@ class ConsoleLink:
             self._receive_zmq(path, self._stops[path])
         self._watch_routes()
         now = self._clock() if now_ns is None else now_ns
+        if self._stop.pending:  # also by a console that was refused a session: a good key may always stop
+            self._say_stop(now)
         if self.refused is None:
             self._upkeep(now)
         events, self._events = self._events, []
@@ -448,8 +450,6 @@ class ConsoleLink:
             for path in (p for p, done in enumerate(self._welcomed) if not done):
                 hello = {"t": "hello", "v": PROTOCOL_VERSION, "i": self._instance, "path": path, "t1": now}
                 self._send_any(hello | {"versions": self._versions}, [path])
-        if self._stop.pending:
-            self._say_stop(now)
         for number in self._orders.lost(now):
             self._events.append(OrderLost(number, "no answer in time", now))
         if self._stream is None or self.session is None:

@@ -168,11 +168,12 @@ class Gateway:
                 if not self._tell({"t": "cmd", "key": key, "path": path, "data": data}):
                     self._count("command_not_delivered")
             case Stop(key=key, ordinal=ordinal):
-                self._stops.setdefault((key, ordinal), int(self.status.get("stop_echo", 0)))
+                if (key, ordinal) not in self._stops:
+                    self._stops[key, ordinal] = int(self.status.get("stop_echo", 0))
+                    self.log.append(f"stop {ordinal} asked for by {key[:8]}")
                 while len(self._stops) > 64:
                     self._stops.pop(next(iter(self._stops)))
                 self._tell({"t": "stop", "key": key})
-                self.log.append(f"stop {ordinal} asked for by {key[:8]}")
             case Order(key=key, id=number, order=order):
                 self._order(key, number, order)
             case SessionOpened(key=key, name=name):

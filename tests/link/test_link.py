@@ -547,6 +547,8 @@ def test_a_second_console_with_the_same_key_supersedes_the_first(bench: Any) -> 
     session = other.session
     bench.turns(300)
     assert other.session == session and len(bench.seen(SessionOpened)) == 2, "no tug of war"
+    first.stop()
+    bench.until(lambda: bench.seen(Stop), "a stop of the console that was sent away: its key is good")
 
 
 def test_another_version_is_refused_by_name(bench: Any) -> None:
