@@ -264,6 +264,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--out", default=str(ROOT / "docs/results/hand.md"), help="file to write, - for the terminal")
     parser.add_argument("--only", default="", help="run only lines whose name contains this")
+    parser.add_argument("--schemes", default="0123", help="which of the schemes, by number")
     args = parser.parse_args()
     lines: list[tuple[str, Line, bool]] = [
         ("scripted hand, published 5G model", Line(HyperExponential(7.5, ((0.8, 5.0), (0.2, 50.0))), fifo=False), False)
@@ -272,8 +273,8 @@ def main() -> int:
         lines.append((path.name[7:].removesuffix(".csv.gz"), Line(read_trace(path)[0], fifo=False), True))
     rows = []
     for name, line, real in lines:
-        for scheme in SCHEMES:
-            if args.only not in name:
+        for number, scheme in enumerate(SCHEMES):
+            if args.only not in name or str(number) not in args.schemes:
                 continue
             device = recorded(args.data) if real else scripted()
             out = HandTrial(device, line, scheme).run(args.seconds).close()
@@ -296,7 +297,7 @@ def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.N
     parts = [
         "# Results: the hand",
         "",
-        f"Made by `python bench/hand.py --seconds {args.seconds:g}` on {date.today()}, Python {platform.python_version()}, {os.cpu_count()} "
+        f"Made by `python bench/hand.py --seconds {args.seconds:g} --schemes {args.schemes}` on {date.today()}, Python {platform.python_version()}, {os.cpu_count()} "
         f"cores shared with other work (load {load}). Everything but the hand and the round trips is simulated: the arm is kinematic, time is "
         "virtual, one path, half of each measured round trip each way, no added loss.",
         "" if real else "\n**The recording and the traces were not there: only the scripted hand was run.**\n",
