@@ -265,6 +265,10 @@ def main(argv: list[str] | None = None) -> int:
     ports = ", ".join(f"{r.kind}/{r.listen[1]}->{r.to[1]} (path {r.path})" for r in routes)
     print(f"relay: {name}: {relay.wan.about}; seed {seed}; {ports}", flush=True)
     print("relay: datagrams get the whole model; TCP can only be delayed and stalled here", flush=True)
+    try:  # a network does not wait for the processor: without this, a busy machine adds outages that no profile has
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
+    except OSError:
+        print("relay: SCHED_FIFO is not permitted: on a busy machine delays exceed the profile's", flush=True)
     try:
         relay.run(lambda: bool(ended))
     finally:
