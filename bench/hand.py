@@ -297,7 +297,8 @@ def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.N
     parts = [
         "# Results: the hand",
         "",
-        f"Made by `python bench/hand.py --seconds {args.seconds:g} --schemes {args.schemes}` on {date.today()}, Python {platform.python_version()}, {os.cpu_count()} "
+        f"Made by `python bench/hand.py --seconds {args.seconds:g} --schemes {args.schemes}` on {date.today()}, "
+        f"Python {platform.python_version()}, {os.cpu_count()} "
         f"cores shared with other work (load {load}). Everything but the hand and the round trips is simulated: the arm is kinematic, time is "
         "virtual, one path, half of each measured round trip each way, no added loss.",
         "" if real else "\n**The recording and the traces were not there: only the scripted hand was run.**\n",
