@@ -32,7 +32,7 @@ from teleop.wire import VERSIONS
 
 #: Longest wait of the loop (ms): topics have no descriptor to wait on, so this bounds how old an arm state gets here.
 MOVING_WAIT_MS = 2.0
-IDLE_WAIT_MS = 10.0
+IDLE_WAIT_MS = 20.0
 ROLES_NS = 1_000_000_000
 HEARTBEAT_NS = 200_000_000
 #: A case order that the case node has not answered by then is reported as lost.
