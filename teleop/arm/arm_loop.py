@@ -16,7 +16,7 @@ import msgpack
 
 from safety.lease import ArmReport, MotionLease
 from teleop.arm.drive import DriveParams, DriveState, accept_path, clear_paths, initial, step
-from teleop.arm.driver import ArmDriver, EncoderSample
+from teleop.arm.driver import ArmDriver, DriverError, EncoderSample
 from teleop.arm.messages import MessageError, lease_from, path_from, report_packet
 
 REPORT_NS = 10_000_000
@@ -47,6 +47,7 @@ class ArmLoop:
         self._next_report = now
         self._word = ""
         self._ticks = 0
+        self._driver_fault = ""
         driver.brakes(True)
         self._brakes = True
 
@@ -61,7 +62,7 @@ class ArmLoop:
         return PARKED_PERIOD_NS if self._brakes else self.params.period_ns
 
     def tick(self, now: int) -> ArmReport:
-        """One period. Never raises for anything that came over the socket."""
+        """One period. Never raises for anything that came over the socket; a driver that lost its robot is a fault."""
         self._ticks += 1
         newest: MotionLease | None = None
         waiting: list[MotionLease] = []
@@ -89,14 +90,22 @@ class ArmLoop:
                 self.last_error = str(error)
         if waiting:
             newest = max(waiting, key=lambda lease: (lease.epoch, lease.lease_id))
-        self.sample = self.driver.read(now)
+        try:
+            self.sample = self.driver.read(now)
+        except DriverError as error:
+            # the last sample stays: what is not known is not invented, and a drive at fault stands
+            fault = fault or f"driver: {error}"
+        fault, self._driver_fault = fault or self._driver_fault, ""
         self.state, q_ref, dq_ref, report = step(
             self.state, now, newest, self.sample, self.params, halt=halt, clear=clear, fault=fault
         )
         if self.state.brakes != self._brakes:
             self._brakes = self.state.brakes
             self.driver.brakes(self._brakes)
-        self.driver.write(q_ref, dq_ref)
+        try:
+            self.driver.write(q_ref, dq_ref)
+        except DriverError as error:
+            self._driver_fault = f"driver: {error}"
         self.report = report
         if now >= self._next_report or report.drive != self._word:
             self._word = report.drive

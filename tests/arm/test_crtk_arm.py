@@ -195,9 +195,9 @@ def drive_along(c, seconds, target, first_id=1, v=0.02):
     for k in range(int(seconds * 250)):
         c.pass_time(4 * MS)
         if k % 3 == 0:
-            door.waiting.append(dict(
-                t="lease", lease_id=n, epoch=1, seq=n, t_k=c.now, expiry=c.now + 150 * MS, mode="servo", kind="pose", target=list(target),
-                q_target=None, path_hash=b"", s_limit=None, v_cap=v, w_cap=v / 0.1))  # fmt: skip
+            door.waiting.append({
+                "t": "lease", "lease_id": n, "epoch": 1, "seq": n, "t_k": c.now, "expiry": c.now + 150 * MS, "mode": "servo", "kind": "pose", "target": list(target),
+                "q_target": None, "path_hash": b"", "s_limit": None, "v_cap": v, "w_cap": v / 0.1})  # fmt: skip
             n += 1
         loop.tick(c.now)
     return loop, door
@@ -229,6 +229,30 @@ def test_an_arm_that_is_too_late_for_the_promised_tracking_is_a_fault_and_stands
     start = warm(c.model).fk(c.arm.q)
     loop, _ = drive_along(c, 1.5, (start[0] + 0.004, start[1], start[2] - 0.003, *start[3:]))
     assert loop.report.drive == "fault" and "tracking error" in loop.report.fault
+    before = c.arm.q.copy()
+    c.pass_time(200 * MS)
+    assert np.array_equal(c.arm.q, before)
+
+
+@pytest.mark.parametrize("trouble", ["silent", "fault", "disable"])
+def test_an_arm_that_fails_in_mid_motion_is_a_fault_of_our_drive_and_not_a_crash(trouble):
+    c = Cable()
+    c.ready()
+    start = warm(c.model).fk(c.arm.q)
+    target = (start[0] + 0.02, *start[1:])
+    loop, _ = drive_along(c, 0.5, target)
+    assert loop.report.drive == "moving"
+    if trouble == "silent":
+        c.arm.silent = True
+    elif trouble == "fault":
+        c.arm.fault()
+    else:
+        c.state_command("disable")
+    for _ in range(60):
+        c.pass_time(4 * MS)
+        loop.tick(c.now)
+    assert loop.report.drive == "fault"
+    assert "CRTK arm" in loop.report.fault or "tracking error" in loop.report.fault, "whichever comes first"
     before = c.arm.q.copy()
     c.pass_time(200 * MS)
     assert np.array_equal(c.arm.q, before)
