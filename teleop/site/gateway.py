@@ -264,7 +264,8 @@ class Gateway:
 
     def _send_due(self, now: int) -> None:
         period = HELD_PERIOD_NS if self.held() else IDLE_PERIOD_NS
-        if now >= self._next_state or self._next_state - now > period:
+        self._next_state = min(self._next_state, now + period)  # when somebody takes the arm, the slow grid ends
+        if now >= self._next_state:
             self._next_state = max(self._next_state + period, now + period // 2)
             self._send_state()
         if self.status and now - self._texts_at >= TEXTS_PERIOD_NS:
