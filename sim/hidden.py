@@ -117,14 +117,18 @@ class TrueArm:
         self.model = true_model(model, errors)
         self.kin = Kinematics(self.model)
         self._flex = np.zeros(model.n)
+        self._flex_at = np.full(model.n, np.inf)
+        self._ones = np.ones(model.n)
         self._frames = np.empty((model.n + 1, 4, 4))
         self._jac = np.empty((6, model.n))
 
     def sag(self, q: Array) -> Array:
         """(n,) rad: how far the unknown payload bends each joint behind its encoder at posture q."""
         e = self.errors
-        if e.payload == 0.0:
+        # a hundredth of a degree changes the sag by nanoradians: keep it until a joint has moved further
+        if e.payload == 0.0 or kernels.first_jump(q, self._flex_at, self._ones, 2e-4, 0.0) < 0:
             return self._flex
+        self._flex_at = q.copy()
         m = self.model
         kernels.frames(m.pre, m.axis, m.prismatic, m.tool, q, self._frames)
         kernels.jacobian(m.axis, m.prismatic, self._frames, self._jac)
