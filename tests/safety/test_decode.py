@@ -1,5 +1,6 @@
 """The strict decoder: exact, bounded, and it never raises anything but its own Refusal."""
 
+import contextlib
 import math
 from typing import Any
 
@@ -145,10 +146,8 @@ def test_flipped_bits_decode_or_are_refused(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 4))):
         k = data.draw(st.integers(0, len(raw) * 8 - 1))
         raw[k // 8] ^= 1 << k % 8
-    try:
+    with contextlib.suppress(Refusal):
         decode_command(bytes(raw))
-    except Refusal:
-        pass
 
 
 def test_unpack_limits_are_the_callers() -> None:

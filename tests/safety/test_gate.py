@@ -146,7 +146,7 @@ def test_malformed_frames_of_the_holder_count_and_raise_an_alarm(rig: Rig) -> No
 
 def test_a_command_without_its_stored_path_is_refused(rig: Rig) -> None:
     rig.send(press=0)
-    ask = dict(press=2, mode="goal", target=None, s_limit=0.1)
+    ask = {"press": 2, "mode": "goal", "target": None, "s_limit": 0.1}
     assert rig.verdict(rig.send(**ask, path_hash=b"unknown!")) == Reason.PATH_HASH
     goal, advance = rig.stored_path("goal"), rig.stored_path("advance")
     assert rig.verdict(rig.send(**ask, path_hash=advance)) == Reason.PATH_HASH
@@ -161,7 +161,7 @@ def test_a_path_begins_where_the_arm_stands(rig: Rig) -> None:
     goal = rig.stored_path("goal")
     rig.now += MS
     rig.report(q=(0.13, 0.2))
-    ask = dict(press=2, mode="goal", target=None, s_limit=0.1, path_hash=goal)
+    ask = {"press": 2, "mode": "goal", "target": None, "s_limit": 0.1, "path_hash": goal}
     assert rig.verdict(rig.send(**ask)) == Reason.JUMP
     rig.now += MS
     rig.report(q=(0.13, 0.2), path_hash=goal, s=0.03)  # the drive is on it: it knows where
@@ -203,7 +203,7 @@ CORRIDOR = {"entry": [0.4, 0.0, 0.29], "axis": [0.0, 0.0, -1.0], "radius": 0.002
 def test_advance_only_inside_the_corridor_and_parallel_to_it() -> None:
     r = Rig(require_rehearsal=False).granted()
     advance = r.stored_path("advance")
-    ask = dict(press=1, mode="advance", target=None, s_limit=0.1, path_hash=advance)
+    ask = {"press": 1, "mode": "advance", "target": None, "s_limit": 0.1, "path_hash": advance}
     assert r.verdict(r.send(**ask)) == Reason.MODE  # no corridor yet
     r.scene(corridor=CORRIDOR | {"entry": [0.41, 0.0, 0.29]})
     assert r.verdict(r.send(**ask)) == Reason.CORRIDOR
@@ -294,14 +294,14 @@ def test_the_documented_order_is_the_order_of_the_reasons() -> None:
 
 
 def test_identity_is_asked_before_freshness_and_freshness_before_motion(rig: Rig) -> None:
-    everything_wrong: dict[str, Any] = dict(
-        v=2, site="b", session=b"M" * 16, epoch=7, seq=10**6, rebase=99, echo_state=10**15, plan_hash=b"another!",
-        target=moved(0.04),
-    )  # fmt: skip
+    everything_wrong: dict[str, Any] = {
+        "v": 2, "site": "b", "session": b"M" * 16, "epoch": 7, "seq": 10**6, "rebase": 99, "echo_state": 10**15, "plan_hash": b"another!",
+        "target": moved(0.04),
+    }  # fmt: skip
     good = rig.make(press=1)
     seen = []
     for name in list(everything_wrong):
-        fields = {k: v for k, v in everything_wrong.items()}
+        fields = dict(everything_wrong.items())
         c = Command(**{**{k: getattr(good, k) for k in Command.__slots__}, **fields})
         reason, _ = gate.identity(rig.s, c, SURGEON, rig.params)
         if reason is Reason.OK:

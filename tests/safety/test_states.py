@@ -87,50 +87,50 @@ MAKE = {
 }  # fmt: skip
 
 #: event -> (what happens, state afterwards from: INIT READY ACTIVE DEGRADED PAUSE HOLD STOP FAULT LOCAL)
-I, R, A, D, P, H, T, F, L = (State.INIT, State.READY, State.ACTIVE, State.DEGRADED, State.PAUSE, State.HOLD, State.STOP,
+N, R, A, D, P, H, T, F, L = (State.INIT, State.READY, State.ACTIVE, State.DEGRADED, State.PAUSE, State.HOLD, State.STOP,
                             State.FAULT, State.LOCAL)  # fmt: skip
-COLUMNS = (I, R, A, D, P, H, T, F, L)
+COLUMNS = (N, R, A, D, P, H, T, F, L)
 EVENTS: dict[str, tuple[Any, tuple[State, ...]]] = {
-    "stop by a stranger": (lambda r: r.stop(), (I, T, T, T, T, T, T, F, L)),
-    "hold by the bedside": (lambda r: r.order("hold"), (I, H, H, H, H, H, T, F, L)),
+    "stop by a stranger": (lambda r: r.stop(), (N, T, T, T, T, T, T, F, L)),
+    "hold by the bedside": (lambda r: r.order("hold"), (N, H, H, H, H, H, T, F, L)),
     "take-over": (lambda r: r.order("take_over"), (L, L, L, L, L, L, L, F, L)),
-    "return": (lambda r: r.order("return_local"), (I, R, A, D, P, H, T, F, R)),
-    "re-arm": (lambda r: r.order("rearm"), (I, R, A, D, P, H, R, F, L)),
-    "grant to another": (lambda r: r.order("grant", holder=OTHER), (I, R, A, D, P, H, T, F, L)),
-    "ack by the holder": (lambda r: r.order("ack", key=SURGEON), (I, R, A, D, P, H, T, F, L)),
-    "the arm is gone": (lambda r: r.do(ArmIn(r.now, False)), (I, F, F, F, F, F, F, F, F)),
-    "the recorder is gone": (lambda r: r.do(PeerIn(r.now, "recorder", False)), (I, R, H, H, H, H, T, F, L)),
-    "the gateway is gone": (lambda r: r.do(PeerIn(r.now, "gateway", False)), (I, R, H, H, H, H, T, F, L)),
-    "the case is gone": (lambda r: r.do(PeerIn(r.now, "case", False)), (I, R, H, H, H, H, T, F, L)),
-    "the adapter is gone": (lambda r: r.do(PeerIn(r.now, "adapter", False)), (I, R, A, D, P, H, T, F, L)),
+    "return": (lambda r: r.order("return_local"), (N, R, A, D, P, H, T, F, R)),
+    "re-arm": (lambda r: r.order("rearm"), (N, R, A, D, P, H, R, F, L)),
+    "grant to another": (lambda r: r.order("grant", holder=OTHER), (N, R, A, D, P, H, T, F, L)),
+    "ack by the holder": (lambda r: r.order("ack", key=SURGEON), (N, R, A, D, P, H, T, F, L)),
+    "the arm is gone": (lambda r: r.do(ArmIn(r.now, False)), (N, F, F, F, F, F, F, F, F)),
+    "the recorder is gone": (lambda r: r.do(PeerIn(r.now, "recorder", False)), (N, R, H, H, H, H, T, F, L)),
+    "the gateway is gone": (lambda r: r.do(PeerIn(r.now, "gateway", False)), (N, R, H, H, H, H, T, F, L)),
+    "the case is gone": (lambda r: r.do(PeerIn(r.now, "case", False)), (N, R, H, H, H, H, T, F, L)),
+    "the adapter is gone": (lambda r: r.do(PeerIn(r.now, "adapter", False)), (N, R, A, D, P, H, T, F, L)),
     "another registration": (
-        lambda r: r.order("scene", plan_hash=PLAN, registration_epoch=2, confirmed=True), (I, R, H, H, H, H, T, F, L)),
+        lambda r: r.order("scene", plan_hash=PLAN, registration_epoch=2, confirmed=True), (N, R, H, H, H, H, T, F, L)),
     "another plan": (
-        lambda r: r.order("scene", plan_hash=b"another!", registration_epoch=1, confirmed=True), (I, R, H, H, H, H, T, F, L)),
+        lambda r: r.order("scene", plan_hash=b"another!", registration_epoch=1, confirmed=True), (N, R, H, H, H, H, T, F, L)),
     "other keep-outs": (
         lambda r: r.order("scene", plan_hash=PLAN, registration_epoch=1, confirmed=True, sigma_reg=0.0004),
-        (I, R, P, P, P, H, T, F, L)),
-    "no plan any more": (lambda r: r.order("clear_scene"), (I, H, H, H, H, H, T, F, L)),
+        (N, R, P, P, P, H, T, F, L)),
+    "no plan any more": (lambda r: r.order("clear_scene"), (N, H, H, H, H, H, T, F, L)),
     "tracking error": (
-        lambda r: (step_on(r), r.report(tracking_error=0.006)), (I, T, T, T, T, T, T, F, L)),
-    "force": (lambda r: (step_on(r), r.report(force=31.0)), (I, R, H, H, P, H, T, F, L)),
+        lambda r: (step_on(r), r.report(tracking_error=0.006)), (N, T, T, T, T, T, T, F, L)),
+    "force": (lambda r: (step_on(r), r.report(force=31.0)), (N, R, H, H, P, H, T, F, L)),
     "drive fault: tracking": (
-        lambda r: (step_on(r), r.report(drive="fault", fault="tracking error")), (I, T, T, T, T, T, T, F, L)),
+        lambda r: (step_on(r), r.report(drive="fault", fault="tracking error")), (N, T, T, T, T, T, T, F, L)),
     "drive fault: force": (
-        lambda r: (step_on(r), r.report(drive="fault", fault="force 40 N")), (I, H, H, H, H, H, T, F, L)),
+        lambda r: (step_on(r), r.report(drive="fault", fault="force 40 N")), (N, H, H, H, H, H, T, F, L)),
     "drive fault: encoder": (
-        lambda r: (step_on(r), r.report(drive="fault", fault="encoder frozen")), (I, F, F, F, F, F, F, F, F)),
-    "pose jumps": (lambda r: (step_on(r), r.report(pose=(0.5, *HOME[1:]))), (I, F, F, F, F, F, F, F, F)),
-    "release": (lambda r: r.order("release", key=SURGEON), (I, R, R, R, R, R, T, F, L)),
-    "hand-over": (lambda r: r.order("release", key=SURGEON, to=OTHER), (I, H, H, H, H, H, T, F, L)),
+        lambda r: (step_on(r), r.report(drive="fault", fault="encoder frozen")), (N, F, F, F, F, F, F, F, F)),
+    "pose jumps": (lambda r: (step_on(r), r.report(pose=(0.5, *HOME[1:]))), (N, F, F, F, F, F, F, F, F)),
+    "release": (lambda r: r.order("release", key=SURGEON), (N, R, R, R, R, R, T, F, L)),
+    "hand-over": (lambda r: r.order("release", key=SURGEON, to=OTHER), (N, H, H, H, H, H, T, F, L)),
     "key revoked": (
-        lambda r: r.do(OrderIn(r.now, "case", "bedside", 99, {"op": "revoke", "key": SURGEON})), (I, H, H, H, H, H, T, F, L)),
-    "very late tick": (lambda r: r.do(TickIn(r.now, 151 * MS, 0)), (I, R, H, H, P, H, T, F, L)),
-    "late tick": (lambda r: r.do(TickIn(r.now, 21 * MS, 0)), (I, R, D, D, P, H, T, F, L)),
-    "clock step": (lambda r: r.do(TickIn(r.now, 0, 3600 * S)), (I, R, A, D, P, H, T, F, L)),
-    "deadman released": (lambda r: r.send(press=0), (I, R, P, P, P, H, T, F, L)),
-    "unknown order": (lambda r: r.order("retract"), (I, R, A, D, P, H, T, F, L)),
-    "order of a stranger": (lambda r: r.order("hold", key=STRANGER), (I, R, A, D, P, H, T, F, L)),
+        lambda r: r.do(OrderIn(r.now, "case", "bedside", 99, {"op": "revoke", "key": SURGEON})), (N, H, H, H, H, H, T, F, L)),
+    "very late tick": (lambda r: r.do(TickIn(r.now, 151 * MS, 0)), (N, R, H, H, P, H, T, F, L)),
+    "late tick": (lambda r: r.do(TickIn(r.now, 21 * MS, 0)), (N, R, D, D, P, H, T, F, L)),
+    "clock step": (lambda r: r.do(TickIn(r.now, 0, 3600 * S)), (N, R, A, D, P, H, T, F, L)),
+    "deadman released": (lambda r: r.send(press=0), (N, R, P, P, P, H, T, F, L)),
+    "unknown order": (lambda r: r.order("retract"), (N, R, A, D, P, H, T, F, L)),
+    "order of a stranger": (lambda r: r.order("hold", key=STRANGER), (N, R, A, D, P, H, T, F, L)),
 }  # fmt: skip
 
 
@@ -687,7 +687,7 @@ def test_goal_motions_go_on_where_the_hand_is_blocked() -> None:
     r = Rig(**NR).active()
     r.send(press=0)
     goal = r.stored_path("goal")
-    ask: dict[str, Any] = dict(mode="goal", target=None, s_limit=0.1, path_hash=goal)
+    ask: dict[str, Any] = {"mode": "goal", "target": None, "s_limit": 0.1, "path_hash": goal}
     r.pass_time(10 * MS)
     r.send(press=2, **ask)
     drive_with_age(r, 350 * MS, 2000 * MS, **ask)
@@ -730,7 +730,7 @@ def test_hold_to_run_without_a_release_ends_too() -> None:
     r = Rig(**NR, press_prompt_ns=30 * S, stuck_hold_ns=1 * S).active()
     r.send(press=0)
     goal = r.stored_path("goal")
-    ask: dict[str, Any] = dict(mode="goal", target=None, s_limit=0.1, path_hash=goal)
+    ask: dict[str, Any] = {"mode": "goal", "target": None, "s_limit": 0.1, "path_hash": goal}
     r.send(press=2, **ask)
     drive_with_age(r, 40 * MS, 30_000 * MS, **ask)
     assert r.s.state is State.ACTIVE
@@ -769,7 +769,7 @@ def test_a_full_disk_holds_but_not_in_the_middle_of_a_feed() -> None:
     r = Rig(**NR, log_grace_ns=1 * S).granted()
     advance = r.stored_path("advance")
     r.scene(corridor={"entry": [0.4, 0.0, 0.29], "axis": [0.0, 0.0, -1.0], "radius": 0.002})
-    ask: dict[str, Any] = dict(mode="advance", target=None, s_limit=0.1, path_hash=advance)
+    ask: dict[str, Any] = {"mode": "advance", "target": None, "s_limit": 0.1, "path_hash": advance}
     r.send(press=1, **ask)
     assert r.s.state is State.ACTIVE
     until = r.now + 1 * S
@@ -858,7 +858,7 @@ def test_a_lowered_cap_keeps_the_old_bound_until_the_arm_has_slowed() -> None:
 def test_a_local_client_enables_moves_pauses_and_disables() -> None:
     r = Rig(local_control=True).ready()
     r.must("enable", key="local")
-    kw: dict[str, Any] = dict(key="local", plan_hash=b"", registration_epoch=0)
+    kw: dict[str, Any] = {"key": "local", "plan_hash": b"", "registration_epoch": 0}
     assert r.leases(r.send(press=1, **kw))
     assert r.s.state is State.ACTIVE
     r.pass_time(160 * MS)
