@@ -195,9 +195,9 @@ def drive_along(c, seconds, target, first_id=1, v=0.02):
     for k in range(int(seconds * 250)):
         c.pass_time(4 * MS)
         if k % 3 == 0:
-            door.waiting.append({
-                "t": "lease", "lease_id": n, "epoch": 1, "seq": n, "t_k": c.now, "expiry": c.now + 150 * MS, "mode": "servo", "kind": "pose", "target": list(target),
-                "q_target": None, "path_hash": b"", "s_limit": None, "v_cap": v, "w_cap": v / 0.1})  # fmt: skip
+            lease = {"t": "lease", "lease_id": n, "epoch": 1, "seq": n, "t_k": c.now, "expiry": c.now + 150 * MS}
+            lease |= {"mode": "servo", "kind": "pose", "target": list(target), "q_target": None, "path_hash": b""}
+            door.waiting.append(lease | {"s_limit": None, "v_cap": v, "w_cap": v / 0.1})
             n += 1
         loop.tick(c.now)
     return loop, door
