@@ -28,6 +28,11 @@ class Server:
         self.token = {r.value: tokens.issue(Principal(r.value, r, "k")) for r in Role}
         self.app = make_app(self.hub, tokens, folder, frozenset({"testserver"}), max_upload=10_000)
         self.folder = folder
+        self.open: list = []
+
+    def close(self) -> None:
+        for context in self.open:
+            context.__exit__(None, None, None)
 
 
 class Page:
@@ -60,11 +65,13 @@ def server(tmp_path):
     with TestClient(s.app) as client:
         s.client = client
         yield s
+        s.close()
 
 
 def page(server, role="surgeon", page_id="p1"):
     context = server.client.websocket_connect("/ws")
     ws = context.__enter__()
+    server.open.append(context)
     p = Page(ws)
     p.send({"t": "hello", "token": server.token[role], "page": page_id})
     p.until("welcome")

@@ -57,7 +57,7 @@ export async function open(browser, srv, name, { view = "console", width = 1600,
 export async function openCase(page, id = "LPS") {
   await page.click("#open");
   await page.click(`[data-source="${id}"]`);
-  await page.waitForFunction(() => longhand.images.ready && longhand.store.desk, null, { timeout: 30000 });
+  await page.waitForFunction(() => longhand.images.ready && longhand.store.desk, null, { timeout: 120000 });
 }
 export async function autoPlan(page) {
   await page.click("#auto");

@@ -1,0 +1,163 @@
+// A whole case on N simulated hospitals through the visible controls: console page, and each hospital's own bedside page in a second browser context.
+//   node whole_case.mjs N [--shots DIR] [--driver kinematic|pybullet] [--screws K]
+// Real hospitals (longhand console): real governor, link, case desk, planner. Prints one JSON object at the end.
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { assert, launch, root, until } from "./kit.mjs";
+
+const argument = (name, other) => { const i = process.argv.indexOf(name); return i < 0 ? other : process.argv[i + 1]; };
+const count = Number(process.argv[2] ?? 1), shots = argument("--shots", ""), driver = argument("--driver", "pybullet"), perSite = Number(argument("--screws", "1"));
+const dir = argument("--dir", mkdtempSync(join(tmpdir(), "longhand-whole-")));
+const log = (...words) => console.error(new Date().toISOString().slice(11, 19), ...words);
+
+const child = argument("--attach", "") ? null : spawn(process.env.LONGHAND_BIN ?? join(root, ".venv/bin/longhand"), ["console", "--sites", String(count), "--json", "--no-open", "--port", "0", "--driver", driver, "--out", dir, "--expert", "dr.chen", "--surgeon", "dr.li"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+const told = child
+  ? JSON.parse(await new Promise((resolve, reject) => { createInterface({ input: child.stdout }).once("line", resolve); child.once("exit", (code) => reject(new Error(`longhand console ended with ${code}`))); }))
+  : JSON.parse((await import("node:fs")).readFileSync(argument("--attach", ""), "utf8").trim());
+log("console and hospitals are up");
+
+const browser = await launch();
+const shot = async (page, name) => { if (shots) await page.screenshot({ path: join(shots, `${name}.png`) }); };
+const problems = [];
+const result = { sites: [], ok: false };
+try {
+  const context = await browser.newContext({ viewport: { width: 1600, height: 900 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(120000);
+  page.on("console", (m) => { if (m.type() === "error") problems.push(m.text()); });
+  page.on("pageerror", (e) => problems.push(e.message));
+  await page.goto(told.console["dr.li"] ?? Object.values(told.console)[0]);
+  await page.waitForFunction(() => globalThis.longhand?.store.frame && Object.values(longhand.store.sites).length > 0);
+  const table = await browser.newContext({ viewport: { width: 1280, height: 800 }, hasTouch: true });
+  const bedsides = {};
+  for (const [site, url] of Object.entries(told.bedside)) {
+    const side = await table.newPage();
+    side.setDefaultTimeout(120000);
+    side.on("pageerror", (e) => problems.push(`${site} bedside: ${e.message}`));
+    await side.goto(url);
+    await side.waitForFunction(() => globalThis.bedside?.state.frame);
+    await side.fill("#name", `Dr. ${site}`);
+    bedsides[site] = side;
+  }
+  // The person at the table: reads, ticks every line, says yes.
+  let working = true;
+  const atTheTable = (async () => {
+    while (working) {
+      for (const [site, side] of Object.entries(bedsides)) {
+        try {
+          if (await side.isVisible(".answers")) {
+            const kind = await side.evaluate(() => bedside.state.frame.questions[0]?.kind);
+            for (const box of await side.$$("#readback:not([hidden]) input")) if (!(await box.isChecked())) await box.check();
+            await side.waitForTimeout(150);
+            await shot(side, `bedside-${kind}`);
+            if (await side.isEnabled("#yes")) { log(site, "bedside says yes to", kind); await side.tap("#yes"); await side.waitForTimeout(400); }
+          }
+        } catch (error) { if (working) log("bedside:", error.message.slice(0, 120)); }
+      }
+      await new Promise((r) => setTimeout(r, 250));
+    }
+  })();
+
+  for (const site of Object.keys(told.bedside)) {
+    const started = Date.now();
+    const gov = () => page.evaluate((n) => { const s = longhand.store.sites[n]; return { state: s.gov.state, up: s.age_ms !== null, case: s.case, speed: s.arm.speed ?? 0, mine: s.mine, blockers: s.gov.blockers ?? [] }; }, site);
+    await until(`${site} is connected`, async () => (await gov()).case?.case_id, 120000);
+    // images from the hospital -> plan -> approve -> send
+    await page.click("#tab-plan");
+    await page.click("#open");
+    await page.click(`[data-source="${site}"]`);
+    await page.waitForFunction((n) => longhand.images.ready && longhand.store.desk?.site === n, site, { timeout: 240000 });
+    log(site, "images are here");
+    await page.evaluate((n) => longhand.chooseSite(n), site);
+    await page.click("#auto", { timeout: 60000 });
+    await page.waitForFunction(() => longhand.store.desk.screws.length > 0 && !document.querySelector("#auto").dataset.busy, null, { timeout: 240000 });
+    // keep the screws with the widest margins; the others leave the plan by the visible button
+    const keep = await page.evaluate((k) => longhand.store.screws.filter((s) => s.status === "OK").sort((a, b) => b.min_clearance_mm - a.min_clearance_mm).slice(0, k).map((s) => s.id), perSite);
+    assert(keep.length === perSite, `${site}: no verified screw`);
+    await page.waitForTimeout(1500);
+    await page.click(`#screws [data-screw="${keep[0]}"]`);
+    await page.waitForTimeout(1500);
+    await shot(page, "plan");
+    const odd = await page.evaluate((ids) => longhand.store.screws.filter((s) => !ids.includes(s.id)).map((s) => s.id), keep);
+    for (const id of odd) {
+      await page.click(`#screws [data-screw="${id}"]`);
+      await page.click("#remove");
+      await page.waitForFunction((i) => !longhand.store.desk.screws.some((s) => s.id === i), id);
+    }
+    await page.click(`#screws [data-screw="${keep[0]}"]`);
+    await page.click("#approve");
+    await page.waitForSelector('#approval[data-state="approved"]', { timeout: 60000 });
+    await page.click("#transfer");
+    await page.waitForFunction(() => !!longhand.store.desk.transferred, null, { timeout: 60000 });
+    await shot(page, "plan-approved");
+    log(site, "plan approved and sent:", keep.join());
+    await page.click("#tab-command");
+    for (const screw of keep) {
+      await page.click(`#pick [data-screw="${screw}"]`);
+      await follow(page, bedsides[site], gov, async () => { const g = await gov(); return g.case.placed?.includes(screw) && !g.case.screw; }, site);
+      log(site, screw, "placed and left");
+    }
+    await page.click("#tab-sites");
+    await shot(page, "sites");
+    await page.click(`[data-site="${site}"] button:text("Give back control")`);
+    await until(`${site} released`, async () => !(await gov()).mine, 20000);
+    const end = await gov();
+    result.sites.push({ site, placed: end.case.placed, last: end.case.last, seconds: (Date.now() - started) / 1000 });
+  }
+  working = false;
+  await atTheTable;
+  assert(problems.length === 0, problems.join("\n"));
+  result.ok = true;
+} catch (error) { result.error = error.message; log("FAILED", error.message); } finally {
+  await browser.close();
+  if (child) { const ended = new Promise((r) => child.once("exit", r)); child.kill("SIGINT"); result.exit = await ended; if (result.ok && !argument("--dir", "")) rmSync(dir, { recursive: true, force: true }); }
+}
+result.folder = dir;
+console.log(JSON.stringify(result));
+process.exit(result.ok ? 0 : 1);
+
+/** Press what the page offers next until done(): click, or hold; in the rehearsals STOP, or let the table take over. */
+async function follow(page, side, gov, done, site) {
+  const end = Date.now() + 600000;
+  let told_ = "";
+  while (!(await done())) {
+    if (Date.now() > end) throw new Error(`${site} stuck: ${await page.textContent("#next")} | ${await page.textContent("#hold")} | ${await page.textContent("#hold-why")} | ${await page.textContent("#toast")} | ${JSON.stringify((await gov()).blockers)}`);
+    if (await page.isVisible("#time-out-agree")) { await shot(page, "time-out"); await page.click("#time-out-agree"); await page.waitForTimeout(500); continue; }
+    if (await page.isVisible("#hold:not(:disabled)")) {
+      const label = await page.textContent("#hold span");
+      if (label !== told_) { log(site, label); told_ = label; }
+      const box = await (await page.$("#hold")).boundingBox();
+      await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+      await page.mouse.down();
+      if (label.includes("STOP") || label.includes("takes over")) {
+        const moving = await until("moves", async () => (await gov()).speed > 0.004, 15000).catch(() => false);
+        if (moving) {
+          await page.waitForTimeout(300);
+          if (label.includes("STOP")) { await page.keyboard.press("Escape"); await shot(page, "stop"); }
+          else { await side.tap("#take"); await until("LOCAL", async () => (await gov()).state === "LOCAL", 10000).catch(() => {}); await shot(side, "bedside-local"); }
+        }
+        await page.mouse.up();
+        await page.waitForTimeout(700);
+        if (await side.isEnabled("#give").catch(() => false)) { await side.tap("#give"); await page.waitForTimeout(500); }
+      } else {
+        await page.waitForTimeout(1200);
+        if (label.includes("approach")) await shot(page, "command-approach");
+        if (label.includes("advance")) await shot(page, "command-advance");
+        const until_ = Date.now() + 30000;
+        while (Date.now() < until_ && (await page.isVisible("#hold")) && !(await page.textContent("#hold-why")) && (await page.textContent("#hold span")) === label) await page.waitForTimeout(100);
+        await page.mouse.up();
+        await page.waitForTimeout(500);
+      }
+    } else if (await page.isVisible("#next:not(:disabled)")) {
+      const label = await page.textContent("#next");
+      if (label !== told_) { log(site, label); told_ = label; }
+      if (label.includes("confirm")) await shot(page, "command-verified");
+      await page.click("#next", { timeout: 3000 }).catch(() => {});
+      await page.waitForTimeout(300);
+    } else if ((await gov()).state === "LOCAL" && (await side.isEnabled("#give").catch(() => false))) await side.tap("#give");
+    await page.waitForTimeout(100);
+  }
+}
