@@ -23,7 +23,7 @@ from teleop.planning.screws import plan_screws
 def one(index: int) -> list[dict]:
     """Plan one random phantom; one row per pedicle."""
     rng = np.random.default_rng((20260101, index))
-    count = int(rng.integers(1, 4))
+    count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
     first = int(rng.integers(LEVELS.index("T10"), LEVELS.index("L5") - count + 2))
     levels = LEVELS[first : first + count]
     turn = tuple(float(a) for a in rng.uniform(-30.0, 30.0, 3) * rng.choice([0.0, 1.0], 3))

@@ -45,6 +45,7 @@ def limb(
     row[2:5], row[5:8], row[8] = a, d, length
     row[9:12], row[12:15] = e1, e2
     row[15:17], row[17:19], row[19:21], row[21:23] = w, h, cap, flare
+    row[23] = length / 2.0 + max(*cap, max(w) + flare[0], max(h) + flare[1]) + 1.0  # bounding sphere about the middle
     return row
 
 
@@ -113,6 +114,11 @@ def _body(p, x, y, z):
     height = p[6]
     t = min(1.0, max(0.0, (z + height / 2.0) / height))
     bulge = 1.0 - (2.0 * t - 1.0) ** 2
+    # far away any monotone bound will do: only the sign and being far are used there, and powers are dear
+    out_x, out_y, out_z = abs(x) - max(p[2], p[3]) / 2.0, abs(y) - max(p[4], p[5]) / 2.0 - 2.0, abs(z) - height / 2.0 - 4.0
+    far = max(out_x, max(out_y, out_z))
+    if far > 9.0:
+        return far
     a = (p[2] + (p[3] - p[2]) * t) / 2.0 - p[7] * bulge
     b = (p[4] + (p[5] - p[4]) * t) / 2.0 - p[8] * bulge / 2.0
     side, rho = _superellipse(x, y - p[8] * bulge / 2.0, a, b, 2.4)
@@ -129,11 +135,16 @@ def shape_at(rows, x, y, z):
     for i in range(rows.shape[0]):
         p = rows[i]
         if p[0] == 0.0:
+            mx, my, mz = p[2] + 0.5 * p[8] * p[5] - x, p[3] + 0.5 * p[8] * p[6] - y, p[4] + 0.5 * p[8] * p[7] - z
+            gone = f + p[1] + p[23]
+            if gone > 0.0 and mx * mx + my * my + mz * mz > gone * gone:
+                continue  # its bounding sphere is further than what is already nearer: it cannot join in
             d = _limb(p, x, y, z)
         elif p[0] == 1.0:
             d = _body(p, x, y, z)
         else:
-            hole, _ = _superellipse(x, y - p[2] - p[5] * z, p[3], p[4], p[6])
+            if f < 6.0:
+                hole, _ = _superellipse(x, y - p[2] - p[5] * z, p[3], p[4], p[6])
             continue
         k = p[1]
         h = max(k - abs(f - d), 0.0) / k
@@ -164,6 +175,21 @@ def shape_points(rows, points):
     out = np.empty(points.shape[0])
     for i in range(points.shape[0]):
         out[i] = shape_at(rows, points[i, 0], points[i, 1], points[i, 2])
+    return out
+
+
+@njit(cache=True)
+def shape_points_posed(rows, pose, points):
+    """f at (N, 3) points given in the frame of which `pose` (4 x 4) places the local frame."""
+    out = np.empty(points.shape[0])
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0] - pose[0, 3], points[i, 1] - pose[1, 3], points[i, 2] - pose[2, 3]
+        out[i] = shape_at(
+            rows,
+            x * pose[0, 0] + y * pose[1, 0] + z * pose[2, 0],
+            x * pose[0, 1] + y * pose[1, 1] + z * pose[2, 1],
+            x * pose[0, 2] + y * pose[1, 2] + z * pose[2, 2],
+        )
     return out
 
 

@@ -22,7 +22,7 @@ def gertzbein_robbins(breach_mm: float) -> str:
     return "B" if breach_mm < 2.0 else "C" if breach_mm < 4.0 else "D" if breach_mm < 6.0 else "E"
 
 
-def _exit(phantom: Phantom, level: str, start: np.ndarray, direction: np.ndarray, reach: float, step: float = 0.25) -> np.ndarray:
+def _exit(phantom: Phantom, level: str, start: np.ndarray, direction: np.ndarray, reach: float, step: float = 0.5) -> np.ndarray:
     """Distance from each start along each direction until bone ends, by march and bisection; 0 where it starts outside. (N, 3) -> (N,)."""
     s = np.arange(0.0, reach + step, step)
     f = phantom.bone(level, (start[:, None, :] + s[None, :, None] * direction[:, None, :]).reshape(-1, 3)).reshape(len(start), -1)
@@ -30,7 +30,7 @@ def _exit(phantom: Phantom, level: str, start: np.ndarray, direction: np.ndarray
     ends = outside.any(axis=1)
     first = np.where(ends, outside.argmax(axis=1), len(s) - 1)
     low, high = s[np.maximum(first - 1, 0)], s[first]
-    for _ in range(8):
+    for _ in range(9):
         middle = (low + high) / 2.0
         inside = phantom.bone(level, start + middle[:, None] * direction) <= 0.0
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)

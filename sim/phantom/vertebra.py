@@ -58,7 +58,7 @@ class Vertebra:
 
     def f(self, lps: np.ndarray) -> np.ndarray:
         """The implicit function at (N, 3) LPS mm points, negative in bone. Neighbours are not looked at (see `Phantom.bone`)."""
-        return implicit.shape_points(self.rows, np.ascontiguousarray(self.to_local(lps)))
+        return implicit.shape_points_posed(self.rows, self.lps_T_local, np.ascontiguousarray(np.atleast_2d(lps), dtype=np.float64))
 
 
 def exit_distance(rows: np.ndarray, start: np.ndarray, direction: np.ndarray, reach: float, step: float = 0.25) -> np.ndarray:

@@ -18,7 +18,7 @@ from teleop.planning.images import Volume
 
 CORTEX_MM = 0.9
 """Thickness of the cortical shell; the L3 histology has 0.6 to 1.6 by wall, one value keeps the truth simple."""
-FINE_MM = 0.8
+FINE_MM = 0.9
 SUBREGION = {"canal": 61, "corpus": 49, "facet_left": 45, "facet_right": 46}
 """SPINEPS sub-region values of the extra map."""
 
@@ -130,7 +130,7 @@ def render(
     fine[:3, :3] = matrix[:3, :3] / sub
     fine[:3, 3] = matrix[:3, 3] - matrix[:3, :3] @ ((sub - 1) / (2.0 * sub))
     fine_shape = tuple(int(n) for n in np.array(shape) * sub)
-    ct, labels, regions = _render_fine(phantom, fine, fine_shape, with_structures)  # type: ignore[arg-type]
+    ct, labels, regions = _render_fine(phantom, fine, fine_shape, with_structures, skin)  # type: ignore[arg-type]
     if (sub > 1).any():
         ct, labels, regions = _average(ct, sub), _majority(labels, sub), _majority(regions, sub)
     if noise_hu > 0.0:
@@ -164,10 +164,10 @@ def _majority(labels: np.ndarray, sub: np.ndarray) -> np.ndarray:
     return out
 
 
-def _render_fine(phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, int], with_structures: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _render_fine(phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, int], with_structures: bool, skin: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     t = phantom.tissue
     inverse = np.linalg.inv(matrix)
-    ct = _background(phantom, matrix, shape)
+    ct = _background(phantom, matrix, shape) if skin else np.full(shape, t.muscle, dtype=np.float32)
     labels = np.zeros(shape, dtype=np.uint8)
     regions = np.zeros(shape if with_structures else (1, 1, 1), dtype=np.uint8)
     blur = float(np.clip(np.linalg.norm(matrix[:3, :3], axis=0).max(), 0.4, 1.0))

@@ -134,6 +134,8 @@ def plan_screws(
     chosen = list(levels) if levels is not None else [name for name in labels.levels if name[0] != "C"]
     items: list[LinearTrajectory] = []
     prepared, refused, findings = prepare(ct, labels, chosen, boxes, keep)
+    outcomes = {(level, side): plan_pedicle(prepared[level], side, stock, model, reserve_mm) for level in prepared for side in sides}
+    harmonise(outcomes, prepared, stock, model, reserve_mm)
     for level in chosen:
         for side in sides:
             id = f"{level}_{side}"
@@ -141,7 +143,7 @@ def plan_screws(
                 error = refused[level]
                 item = LinearTrajectory(id, "pedicle_screw", level, side, error.status, (str(error),))
             else:
-                item = to_trajectory(prepared[level], side, plan_pedicle(prepared[level], side, stock, model, reserve_mm))
+                item = to_trajectory(prepared[level], side, outcomes[level, side])
                 if verify and item.has_line:
                     item = verified(ct, labels, item, prepared[level])
                 item = downgraded(item, findings[level])
@@ -154,6 +156,47 @@ def plan_screws(
         planner={**PLANNER, "margins": vars(keep), "catalogue": {"diameters_mm": stock.diameters_mm, "lengths_mm": stock.lengths_mm}},
         error_model=dict(model.to_json()),
     )  # fmt: skip
+
+
+HEAD_MM = 5.0
+"""How far behind the entry a screw's head seats the rod."""
+ROD_TOLERANCE_MM = 1.5
+
+
+def rod_deviation(outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str, Anatomy], side: str) -> dict[str, tuple[float, float]]:
+    """For each level of one side: (how far its head lies lateral of the smooth line through all heads, where that line wants it: v mm x), needs three planned levels."""
+    heads = {}
+    for (level, s), o in outcomes.items():
+        if s == side and o.best is not None:
+            heads[level] = anatomies[level].frame.to_lps(o.best.entry - HEAD_MM * o.best.axis)[0]
+    if len(heads) < 3:
+        return {}
+    names = sorted(heads, key=LEVELS.index)
+    points = np.array([heads[n] for n in names])
+    z = points[:, 2] - points[:, 2].mean()
+    degree = 2 if len(names) >= 5 else 1
+    line = np.column_stack([np.polyval(np.polyfit(z, points[:, axis], degree), z) for axis in range(2)])
+    result = {}
+    for i, name in enumerate(names):
+        frame = anatomies[name].frame
+        wanted = frame.to_v(np.array([line[i, 0], line[i, 1], points[i, 2]]))[0, 0]
+        result[name] = (float(frame.to_v(points[i])[0, 0] - wanted), float(wanted))
+    return result
+
+
+def harmonise(outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str, Anatomy], stock: Catalogue, model: ErrorModel, reserve_mm: float) -> None:
+    """Pull heads that stand off the rod's line by more than 1.5 mm towards it, among equally safe poses: diameter, length and P(grade A) may not get worse. In place."""
+    for side in SIDES:
+        for level, (off, wanted) in rod_deviation(outcomes, anatomies, side).items():
+            old = outcomes[level, side]
+            if abs(off) <= ROD_TOLERANCE_MM or old.best is None:
+                continue
+            new = plan_pedicle(anatomies[level], side, stock, model, reserve_mm, rod=np.array([wanted, 0.0]), rod_weight=0.12)
+            if new.best is None or new.best.diameter < old.best.diameter or new.best.length < old.best.length or new.best.p_grade_a < min(old.best.p_grade_a, 0.99):
+                continue
+            head = (new.best.entry - HEAD_MM * new.best.axis)[0]
+            if abs(head - wanted) < abs(off):
+                outcomes[level, side] = new
 
 
 def prepare(
