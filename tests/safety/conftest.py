@@ -1,5 +1,6 @@
 """A real governor process with a fake arm and fake partners on real sockets."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -112,10 +113,8 @@ class Bench:
     def beat(self) -> None:
         """One round: reports, heartbeats, link, and whatever arrived."""
         if self.listener is not None and self.arm is None:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 self.arm = Peer(self.listener.accept()[0])
-            except BlockingIOError:
-                pass
         if self.arm is not None and "arm" not in self.silent:
             stamp = time.monotonic_ns()
             base = {"stamp": stamp, "q": [0.1, 0.2], "dq": [0.0, 0.0], "tau": [0.0, 0.0], "pose": list(HOME), "setpoint": list(HOME),
