@@ -142,18 +142,19 @@ def test_a_stop_is_echoed_only_after_the_governor_has_seen_it(parts: tuple[Gatew
     assert link.echoes == [(KEY, 1)]
 
 
-def test_states_flow_at_100_hz_while_held_and_at_10_hz_otherwise(parts: tuple[Gateway, Link, Governor]) -> None:
+@pytest.mark.parametrize("offset", [0, 1, 33, 99])  # where in the slow grid the grant falls
+def test_states_flow_at_100_hz_while_held_and_at_10_hz_otherwise(parts: tuple[Gateway, Link, Governor], offset: int) -> None:
     gateway, link, governor = parts
     gateway.feed_arm(ARM)
     governor.says.append(status())
     for ms in range(2000):
         gateway.turn(ms * MS)
     idle = len(link.states)
-    for change in range(2000, 2100, 7):  # wherever in the slow grid the grant falls
-        gateway.turn(change * MS)
+    for ms in range(2000, 2000 + offset):
+        gateway.turn(ms * MS)
     before = len(link.states)
     governor.says.append(status(holder=KEY))
-    for ms in range(2103, 4103):
+    for ms in range(2000 + offset, 4000 + offset):
         gateway.turn(ms * MS)
     assert 19 <= idle <= 22 and 195 <= len(link.states) - before <= 202
 

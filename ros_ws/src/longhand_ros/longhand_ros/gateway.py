@@ -30,9 +30,13 @@ from teleop.site.gateway import Gateway
 from teleop.site.governor_client import GovernorClient
 from teleop.wire import VERSIONS
 
-#: Longest wait of the loop (ms): topics have no descriptor to wait on, so this bounds how old an arm state gets here.
-MOVING_WAIT_MS = 2.0
+#: Longest waits of the loop (ms): topics have no descriptor to wait on, so while a sample is expected the loop wakes this
+#: often to look, which bounds how old an arm state gets here.
+EXPECTING_WAIT_MS = 2.0
 IDLE_WAIT_MS = 20.0
+#: After a sample of a 100 Hz topic none is expected for this long; asking ROS for nothing costs 20 us.
+REST_NS = 8_000_000
+CHECKPOINT_NS = 200_000_000
 ROLES_NS = 1_000_000_000
 HEARTBEAT_NS = 200_000_000
 #: A case order that the case node has not answered by then is reported as lost.
@@ -86,15 +90,18 @@ class GatewayNode(Node):
         self.case: Any = self.create_client(CaseOrder, "case/order")
         self.asked: dict[int, tuple[str, int, int]] = {}  # sequence number of the request -> (key, order, deadline)
         self.next_roles = self.next_heartbeat = 0
+        self.next_arm = self.next_tracker = self.next_checkpoint = 0
         self.said_stats: Any = None
 
     def turn(self) -> None:
         """One turn of the loop."""
         governor = self.gateway.governor
-        moving = self.gateway.held()
-        self.link.wait(MOVING_WAIT_MS if moving else IDLE_WAIT_MS, [governor] if governor is not None else [])
-        self._take_topics()
+        wait = IDLE_WAIT_MS
+        if self.gateway.held():
+            wait = max(EXPECTING_WAIT_MS, (self.next_arm - time.monotonic_ns()) / 1e6)
+        self.link.wait(wait, [governor] if governor is not None else [])
         now = time.monotonic_ns()
+        self._take_topics(now)
         self.gateway.turn(now)
         self._case_orders(now)
         self._site_orders()
@@ -103,19 +110,28 @@ class GatewayNode(Node):
             self.next_roles = now + ROLES_NS
             self._reread_roles()
 
-    def _take_topics(self) -> None:
-        newest = _newest(self.arm_states, ArmState)
-        if newest is not None:
-            self.gateway.feed_arm(arm_fields(newest))
-        sample = _newest(self.tracker, TrackerSample)
-        if sample is not None:
-            self.gateway.tracker = tracker_fields(sample)
+    def _take_topics(self, now: int) -> None:
+        if now >= self.next_arm:
+            newest = _newest(self.arm_states, ArmState)
+            if newest is not None:
+                self.next_arm = now + REST_NS
+                self.gateway.feed_arm(arm_fields(newest))
+        if now >= self.next_tracker:
+            self.next_tracker = now + REST_NS
+            sample = _newest(self.tracker, TrackerSample)
+            if sample is not None:
+                self.gateway.tracker = tracker_fields(sample)
+        if now < self.next_checkpoint:
+            return
+        self.next_checkpoint = now + CHECKPOINT_NS
         checkpoint = _newest(self.checkpoint, LogCheckpoint)
         if checkpoint is not None:  # the other end keeps it, so that neither end can rewrite its log alone
             self.link.notify({"t": "checkpoint", "site": self.config.site, "note": checkpoint.note})
 
     def _case_orders(self, now: int) -> None:
         orders = self.gateway.case_orders
+        if not orders and not self.asked:
+            return
         if orders and not self.case.service_is_ready():
             for key, number, _ in orders:
                 self.gateway.answer_case(key, number, {"ok": False, "reason": "the site's case node is not running"})
