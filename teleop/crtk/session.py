@@ -284,7 +284,13 @@ class LocalSession:
         self._fresh(now)
         if not self.enabled:
             holder = self.status["holder"] if self.status is not None else ""
-            why = "enable it first" if self.state != states.ENABLED else f"it is held by {holder}, not by a local client"
+            reason = self.status["reason"] if self.status is not None else "no governor is heard"
+            if self.state == states.ENABLED:
+                why = f"it is held by {holder}, not by a local client"
+            elif self.state == states.PAUSED:
+                why = f"resume it first ({reason})"
+            else:
+                why = "enable it first" if self.state == states.DISABLED else reason
             self._note(name, f"{name} ignored: the arm is {self.state}; {why}", now)
             return None
         if self.arm is None or now - self.arm.stamp > ARM_SILENCE_NS:
