@@ -22,7 +22,7 @@ from time import perf_counter, thread_time_ns
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import csd, welch
+from scipy.signal import welch
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -100,16 +100,14 @@ def band_power(x: Array, parts: list[slice]) -> float:
 
 
 def delay_between(a: Array, b: Array, parts: list[slice]) -> float:
-    """Delay of b after a, ms: slope of the velocities' cross-spectrum phase over 0.4-2 Hz, where a hand means what it does."""
-    turn, weight = 0.0, 0.0
+    """Delay of b after a, ms: least squares of b(t) = a(t) - delay v(t) with v the velocity of a, smoothed over half a second."""
+    top, bottom = 0.0, 0.0
+    window = np.ones(50) / 50.0
     for part in parts:
-        va, vb = np.diff(a[part], axis=0) * 100.0, np.diff(b[part], axis=0) * 100.0
-        for k in range(3):
-            f, p = csd(va[:, k], vb[:, k], fs=100.0, nperseg=min(256, len(va)))
-            use = (f >= 0.4) & (f <= 2.0)
-            turn += float((-np.angle(p[use]) / (2 * np.pi * f[use]) * np.abs(p[use])).sum()) * len(va)
-            weight += float(np.abs(p[use]).sum()) * len(va)
-    return 1e3 * turn / weight if weight else float("nan")
+        v = np.stack([np.convolve(np.gradient(a[part][:, k], 0.01), window, "same") for k in range(3)], axis=1)
+        top += float(((a[part] - b[part]) * v).sum())
+        bottom += float((v * v).sum())
+    return 1e3 * top / bottom if bottom else float("nan")
 
 
 def summarise(line: str, scheme: Scheme, out: Outcome) -> Row:
@@ -267,10 +265,10 @@ def main() -> int:
     parser.add_argument("--schemes", default="0123", help="which of the schemes, by number")
     args = parser.parse_args()
     lines: list[tuple[str, Line, bool]] = [
-        ("scripted hand, published 5G model", Line(HyperExponential(7.5, ((0.8, 5.0), (0.2, 50.0))), fifo=False), False)
+        ("scripted hand, published model", Line(HyperExponential(7.5, ((0.8, 5.0), (0.2, 50.0))), fifo=False), False)
     ]
     for path in sorted((args.data / "net").glob("cicv5g_*.csv.gz")):
-        lines.append((path.name[7:].removesuffix(".csv.gz"), Line(read_trace(path)[0], fifo=False), True))
+        lines.append(("CICV5G " + path.name[7:].removesuffix(".csv.gz"), Line(read_trace(path)[0], fifo=False), True))
     rows = []
     for name, line, real in lines:
         for number, scheme in enumerate(SCHEMES):
@@ -293,11 +291,12 @@ def main() -> int:
 def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.Namespace, real: bool) -> str:
     """The results page."""
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
+    only = f" --only {args.only}" if args.only else ""
     worst = max((r.jump for r in rows), default=0.0)
     parts = [
         "# Results: the hand",
         "",
-        f"Made by `python bench/hand.py --seconds {args.seconds:g} --schemes {args.schemes}` on {date.today()}, "
+        f"Made by `python bench/hand.py --seconds {args.seconds:g} --schemes {args.schemes}{only}` on {date.today()}, "
         f"Python {platform.python_version()}, {os.cpu_count()} "
         f"cores shared with other work (load {load}). Everything but the hand and the round trips is simulated: the arm is kinematic, time is "
         "virtual, one path, half of each measured round trip each way, no added loss.",
@@ -308,7 +307,7 @@ def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.N
         "guide to be and the drive's reference at the same instant, delay of the line included. *pause*: seconds with the pedal down and no "
         "permission to move (line pauses, holds, stops, and the simulated operator's 0.5 s + 0.3 s to let go and press again; 10 s at the "
         "bedside after a STOP). *cap*: seconds in which the hand outran the speed cap and was slipped. *delay*: of shaping alone, by "
-        "the phase at 0.4-2 Hz. *jump*: largest discontinuity at an engagement, a re-clutch or a change of scale.",
+        "least squares against the hand's own smoothed velocity. *jump*: largest discontinuity at an engagement, a re-clutch or a change of scale.",
         "",
         HEAD,
         *[as_line(r) for r in rows],

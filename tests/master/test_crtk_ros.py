@@ -2,10 +2,14 @@
 processes, real topics."""
 
 import os
+import select
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgpack
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
@@ -164,3 +168,56 @@ def test_a_fake_master_process_presses_feels_a_force_and_its_end_is_a_release():
             if p.poll() is None:
                 p.kill()
                 p.wait()
+
+
+@pytest.mark.timeout(200)
+def test_the_arm_process_drives_an_external_arm_by_leases_and_stops_when_they_end(tmp_path):
+    """longhand_arm with driver crtk, in front of the fake arm; the test stands for the governor."""
+    run_dir = tmp_path / "run"
+    fake = start(96, "-m", "longhand_ros.fake_crtk_arm", "--namespace", "/fake")
+    arm = start(96, "-m", "longhand_ros.arm", "--run-dir", str(run_dir), "--driver", "crtk", "--crtk", "/fake")
+    try:
+        end = time.monotonic() + 120.0
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        while True:
+            try:
+                door.connect(str(run_dir / "arm.sock"))
+                break
+            except OSError:
+                assert time.monotonic() < end and arm.poll() is None, (
+                    arm.stderr.read() if arm.poll() is not None else "no socket"
+                )
+                select.select([], [], [], 0.1)
+        door.settimeout(20.0)
+        door.send(msgpack.packb({"t": "hello", "role": "governor", "v": 1}))
+
+        def report():
+            while (m := msgpack.unpackb(door.recv(65536)))["t"] != "report":
+                pass
+            return m
+
+        first = report()
+        assert first["fault"] == ""
+        target = [first["setpoint"][0] + 0.001, *first["setpoint"][1:]]
+        lease_id, now = 0, first
+        while abs(now["pose"][0] - target[0]) > 1e-4:
+            assert time.monotonic() < end, now
+            if now["fault"]:  # on a busy machine the fake is late or silent now and then: that is what faults are for
+                assert "tracking error" in now["fault"] or "CRTK arm: silent" in now["fault"], now["fault"]
+                door.send(msgpack.packb({"t": "clear"}))
+            lease_id += 1
+            lease = {"t": "lease", "lease_id": lease_id, "epoch": 1, "seq": lease_id, "t_k": now["stamp"]}
+            lease |= {"expiry": time.monotonic_ns() + 150_000_000, "mode": "servo", "kind": "pose", "target": target}
+            lease |= {"q_target": None, "path_hash": b"", "s_limit": None, "v_cap": 0.002, "w_cap": 0.02}
+            door.send(msgpack.packb(lease))
+            now = report()
+        while now["drive"] not in ("standstill", "parked"):
+            assert time.monotonic() < end, now
+            if now["drive"] == "fault":
+                door.send(msgpack.packb({"t": "clear"}))
+            now = report()
+        assert abs(now["pose"][0] - target[0]) < 4e-4
+    finally:
+        for p in (arm, fake):
+            p.terminate()
+            p.wait(timeout=30)

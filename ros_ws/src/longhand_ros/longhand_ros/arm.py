@@ -28,10 +28,12 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from longhand_ros.arm_topics import ArmTopics
+from longhand_ros.real_room import RealRoom
 from longhand_ros.robot_model import robot_description
 from sim.room import SimRoom
 from teleop.arm.arm_loop import PARKED_REPORT_NS, REPORT_NS, ArmLoop
 from teleop.arm.drive import drive_params
+from teleop.arm.driver import DriverError
 from teleop.arm.governor_door import GovernorDoor
 from teleop.arm.kinematics import warm
 from teleop.arm.model import load_model
@@ -49,14 +51,18 @@ SAY_NS = 60_000_000_000
 class ArmProcess:
     """See the module."""
 
-    def __init__(self, config: SiteConfig, model_name: str, phantom: Path | None) -> None:
+    def __init__(self, config: SiteConfig, model_name: str, phantom: Path | None, crtk: str = "/crtk_arm") -> None:
         self.model = load_model(model_name)
         self.kin = warm(self.model)
         now = time.monotonic_ns()
-        self.room = SimRoom(self.model, driver=config.driver, seed=config.seed, phantom=phantom, now=now)
+        self.node = Node("arm", namespace=f"/{config.site}/{config.arm}")
+        self.room: SimRoom | RealRoom
+        if config.driver == "crtk":
+            self.room = RealRoom(self.node, crtk, self.model)
+        else:
+            self.room = SimRoom(self.model, driver=config.driver, seed=config.seed, phantom=phantom, now=now)
         self.door = GovernorDoor(config.arm_socket)
         self.world = PacketServer(config.world_socket)
-        self.node = Node("arm", namespace=f"/{config.site}/{config.arm}")
         self.topics = ArmTopics(self.node, self.kin, f"{config.arm}_base", robot_description(self.model))
         self.loop = ArmLoop(self.room.driver, drive_params(self.kin), self.door, time.monotonic_ns())
         self.pacer = Pacer()
@@ -103,7 +109,7 @@ class ArmProcess:
 
     def _measuring(self, now: int) -> bool:
         """Breath is held: somebody is measuring, so the tracker runs at its full rate."""
-        return self.room.patient.breath.held_from is not None
+        return isinstance(self.room, SimRoom) and self.room.patient.breath.held_from is not None
 
     def _serve_world(self, now: int) -> None:
         for peer, message in self.world.poll():
@@ -133,17 +139,18 @@ class ArmProcess:
         self.node.destroy_node()
 
 
-def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None]:
-    """Command line -> configuration, arm model, phantom folder."""
+def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None, str]:
+    """Command line -> configuration, arm model, phantom folder, namespace of an external arm."""
     text = (__doc__ or "").splitlines()
     parser = argparse.ArgumentParser(prog="longhand_arm", description=text[0])
     parser.add_argument("--config", type=Path, help="the site's TOML file")
     parser.add_argument("--site", default="a", help="without --config: name of the hospital")
     parser.add_argument("--arm", default="arm1", help="without --config: name of the arm")
     parser.add_argument("--run-dir", type=Path, help="without --config: directory of the sockets, mode 0700")
-    parser.add_argument("--driver", default="pybullet", help="without --config: pybullet or kinematic")
+    parser.add_argument("--driver", default="pybullet", help="without --config: pybullet, kinematic, crtk")
     parser.add_argument("--seed", type=int, default=1, help="without --config: seed of the simulated room")
     parser.add_argument("--model", default="iiwa7", help="arm model: a name or a YAML file")
+    parser.add_argument("--crtk", default="/crtk_arm", help="namespace of the external arm, with driver crtk")
     parser.add_argument("--phantom", type=Path, help="folder of the phantom patient; default CASE_DIR/../truth")
     args = parser.parse_args(argv)
     if args.config is not None:
@@ -159,18 +166,18 @@ def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None]:
     if phantom is None and config.case_dir is not None:
         beside = config.case_dir.parent / "truth"
         phantom = beside if beside.is_dir() else None
-    return config, args.model, phantom
+    return config, args.model, phantom, args.crtk
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit codes: 0 asked to end, 1 could not start."""
     argv = sys.argv if argv is None else argv
-    config, model, phantom = parse(remove_ros_args(argv)[1:])
+    config, model, phantom, crtk = parse(remove_ros_args(argv)[1:])
     rclpy.init(args=argv, signal_handler_options=SignalHandlerOptions.NO)
     process: ArmProcess | None = None
     try:
         config.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        process = ArmProcess(config, model, phantom)
+        process = ArmProcess(config, model, phantom, crtk)
 
         def end(*_: object) -> None:
             assert process is not None
@@ -181,11 +188,12 @@ def main(argv: list[str] | None = None) -> int:
         logger = process.node.get_logger()
         calm_memory()
         logger.info(real_time())
-        logger.info(f"arm {config.arm} of site {config.site}: {config.driver} (simulated), pid {os.getpid()}")
+        simulated = "" if config.driver == "crtk" else " (simulated)"
+        logger.info(f"arm {config.arm} of site {config.site}: {config.driver}{simulated}, pid {os.getpid()}")
         while not process.stop:
             process.turn()
         return 0
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, DriverError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
     finally:
