@@ -254,9 +254,7 @@ class Session:
         held = waiting or (beat // 100) % 20 == 19 or beat < 300
         if rig.s.state is State.PAUSE and beat % 100 == 0:
             held = True
-        if not held and self.press % 2 == 0:
-            self.press += 1
-        elif held and self.press % 2 == 1:
+        if (not held and self.press % 2 == 0) or (held and self.press % 2 == 1):
             self.press += 1
         press = (self.press + 1) // 2 if self.press % 2 else 0
         age = int(abs(self.rng.gauss(45, 6)) * MS) + (

@@ -147,12 +147,12 @@ def _judge(data: memoryview, walk: Walk, bad: Bad) -> str:
     """Cut or tampered with? See the head of this file."""
     if walk.newest is not None and walk.newest.closed:
         return UNCLEAN if bad.cut else TAMPERED
-    if walk.header is None:
-        return TAMPERED
+    if walk.header is None or data[-len(container.MAGIC) :] == container.MAGIC:
+        return TAMPERED  # its end is there: nothing was cut off
     if walk.newest is None:
         # Before its first checkpoint nothing is signed; a header that is there and bad was changed.
         return UNCLEAN if bad.cut else TAMPERED
-    if data[-len(container.MAGIC) :] == container.MAGIC or bad.byte < walk.newest.file_bytes:
+    if bad.byte < walk.newest.file_bytes:
         return TAMPERED
     origin = f"{ORIGIN}/{walk.header['session']}/{walk.header['site']}\n".encode()
     tail = bytes(data[bad.byte :])

@@ -251,21 +251,25 @@ class ReviewLog:
         out["change"] = _plain(change) if change else None
         return out
 
-    def decision(self, at: int, move: int = 0) -> dict[str, Any] | None:
-        """The governor's step at (move 0: last at or before), after (1) or before (-1) an instant, with inputs and outputs."""
+    def decision(self, at: int, move: int = 0, record: int | None = None) -> dict[str, Any] | None:
+        """The governor's step at (move 0: last at or before), after (1) or before (-1) an instant, with inputs and outputs.
+
+        record: move from this record instead: several steps may bear the same stamp."""
         if move > 0:
-            step = next((s for s in steps(self.reader, at) if s.stamp > at), None)
-        else:
-            limit = at if move == 0 else at - 1
+            here = steps(self.reader, at - 1_000_000_000)
+            step = next((s for s in here if (s.stamp > at if record is None else s.record > record)), None)
+            return None if step is None else explain(step)
+        for reach in (1_000_000_000, 10_000_000_000, self.end - self.start + 1):
             step = None
-            for reach in (1_000_000_000, 10_000_000_000, self.end - self.start + 1):
-                for candidate in steps(self.reader, limit - reach, limit + 1_000_000_000):
-                    if candidate.stamp > limit:
-                        break
-                    step = candidate
-                if step is not None:
+            for candidate in steps(self.reader, at - reach, at + 1_000_000_000):
+                if record is not None and candidate.record >= record:
                     break
-        return None if step is None else explain(step)
+                if record is None and candidate.stamp > (at if move == 0 else at - 1):
+                    break
+                step = candidate
+            if step is not None:
+                return explain(step)
+        return None
 
     def find_step(self, n: int) -> dict[str, Any] | None:
         """A step by its ordinal."""

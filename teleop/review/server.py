@@ -281,7 +281,9 @@ def make_app(review: Review) -> ASGIApp:
         if "n" in request.query_params:
             found = review.logs[k].find_step(int(number(request, "n")))
         else:
-            found = review.logs[k].decision(review.mono(k, number(request, "t")), int(request.query_params.get("move", 0)))
+            record = int(number(request, "record")) if "record" in request.query_params else None
+            move = int(request.query_params.get("move", 0))
+            found = review.logs[k].decision(review.mono(k, number(request, "t")), move, record)
         return None if found is None else {**found, "t": review.seconds(k, found["at"])}
 
     def status(request: Request) -> Any:

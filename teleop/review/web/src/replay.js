@@ -145,7 +145,8 @@ class App {
     $("clock").replaceChildren(clock(this.t, 3), element("span", { text: `   ${utc(log.utc_at_zero + this.t)}` }));
     this.inspector.mark(this.t, scroll || this.playing);
     this.loadMoment(this.t);
-    if (this.inspector.tab === "Decision") this.loadDecision(this.t);
+    // A step that was chosen stays on show: others may bear the same stamp.
+    if (this.inspector.tab === "Decision" && !(this.stepped && Math.abs(this.stepped.t - this.t) < 1e-9)) this.loadDecision(this.t);
     const screws = this.plans[this.site];
     if (screws && this.scene) {
       const shown = JSON.stringify([screws.lines.filter((l) => l.t <= this.t).length, screws.achieved.filter((a) => a.t <= this.t).length, this.site]);
@@ -176,10 +177,12 @@ class App {
   async step(move) {
     this.play(false);
     try {
-      const d = await get(`/api/log/${this.site}/decision?t=${this.t}&move=${move}`);
+      const from = this.stepped && this.stepped.site === this.site && Math.abs(this.stepped.t - this.t) < 1e-9 ? `&record=${this.stepped.record}` : "";
+      const d = await get(`/api/log/${this.site}/decision?t=${this.t}&move=${move}${from}`);
       if (!d) { this.say("no further decision in this log"); return; }
       if (this.inspector.tab !== "Decision") this.inspector.choose("Decision");
-      this.t = d.t; this.seek(d.t); this.inspector.decision(d);
+      this.t = d.t; this.stepped = { site: this.site, t: d.t, record: d.record };
+      this.seek(d.t); this.inspector.decision(d);
     } catch (error) { this.say(error.message, true); }
   }
 
