@@ -47,25 +47,8 @@ def redraw() -> list[dict]:
     """The page's reslice on a 512 x 512 x 400 volume, straight and oblique; ms per view."""
     if shutil.which("node") is None:
         return []
-    code = """
-    import {{ reslice }} from '{}';
-    import {{ invertAffine, unit, orthogonal, cross, scale }} from '{}';
-    const shape = [512, 512, 400], voxels = new Int16Array(512 * 512 * 400);
-    for (let i = 0; i < voxels.length; i++) voxels[i] = (i * 2654435761) >> 20;
-    const affine = [0.7,0,0,-180, 0,0.7,0,-180, 0,0,1,-200, 0,0,0,1];
-    const volume = {{ shape, voxels, ijkToLps: affine, lpsToIjk: invertAffine(affine) }};
-    const out = [];
-    for (const [name, n] of [['axial', [0,0,1]], ['sagittal', [1,0,0]], ['oblique', unit([0.3,0.8,0.4])]]) for
-    (const size of [400, 800]) {{
-      const u = orthogonal([1,0.2,0.1], n, [0,1,0]), v = cross(n, u), px = 200 / size, pixels = new Uint8ClampedArray(size * size * 4), times = [];
-      const origin = [0,1,2].map((a) => -100 * u[a] - 100 * v[a]);
-      for (let k = 0; k < 14; k++) {{ const t = performance.now(); reslice(volume, origin, scale(u, px), scale(v, px), size, size, {{ low: -200, high: 1300 }}, pixels); times.push(performance.now() - t); }}
-      times.splice(0, 4); times.sort((a, b) => a - b);
-      out.push({{ plane: name, size, p50: times[5], p95: times[9] }});
-    }}
-    console.log(JSON.stringify(out));
-    """.format(ROOT / "teleop/console/web/src/image/reslice.js", ROOT / "teleop/console/web/src/lib/vec.js")
-    done = subprocess.run(["node", "--input-type=module", "-e", code], capture_output=True, text=True)
+    script = ROOT / "tests/console/browser/reslice_speed.mjs"
+    done = subprocess.run(["node", str(script)], capture_output=True, text=True)
     return json.loads(done.stdout) if done.returncode == 0 else []
 
 
@@ -160,6 +143,11 @@ def main() -> None:
         (ROOT / "docs/results/console.md").write_text(text)
 
 
+def fan_row(f: dict) -> str:
+    fast, slow = f"{f['fast_p50_ms']:.1f} / {f['fast_p99_ms']:.1f}", f"{f['slow_p50_ms']:.1f} / {f['slow_p95_ms']:.1f}"
+    return f"| {f['viewers']} | {f['frames_per_s']:.0f} | {fast} | {slow} | {f['server_cores']:.2f} |"
+
+
 def report(out: dict, args: argparse.Namespace) -> str:
     lines = [
         "# Console: what was measured", "", f"`python bench/console.py --seconds {args.seconds:g} --viewers {args.viewers}` on {out['machine']},",
@@ -169,9 +157,9 @@ def report(out: dict, args: argparse.Namespace) -> str:
         f"| all | {sum(a for a, _ in out['bundle'].values()) / 1e3:.0f} | {sum(b for _, b in out['bundle'].values()) / 1e3:.0f} |",
         "", "## Slice redraw, 512 x 512 x 400", "", "| plane | pixels | p50 ms | p95 ms |", "|---|---|---|---|",
         *(f"| {r['plane']} | {r['size']} x {r['size']} | {r['p50']:.1f} | {r['p95']:.1f} |" for r in out["redraw"]),
-        "", "## Viewers (websockets, one acknowledges 0.3 s late)", "", "| viewers | frames/s | fast age p50 / p99
-        ms | slow age p50 / p95 ms | server cores |", "|---|---|---|---|---|",
-        *(f"| {f['viewers']} | {f['frames_per_s']:.0f} | {f['fast_p50_ms']:.1f} / {f['fast_p99_ms']:.1f} | {f['slow_p50_ms']:.1f} / {f['slow_p95_ms']:.1f} | {f['server_cores']:.2f} |" for f in out["fan_out"]),
+        "", "## Viewers (websockets, one acknowledges 0.3 s late)", "",
+        "| viewers | frames/s | fast age p50 / p99 ms | slow age p50 / p95 ms | server cores |", "|---|---|---|---|---|",
+        *(fan_row(f) for f in out["fan_out"]),
         "", "(With one viewer, it is the slow one.)", "", "## In Chromium (headless, --disable-gpu)", "",
     ]  # fmt: skip
     b = out["browser"]

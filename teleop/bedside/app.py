@@ -22,6 +22,7 @@ from teleop.console.app import STATIC, Guard, page_file, same_origin
 from teleop.console.fanout import Outbox, Overflow
 from teleop.console.hub import pack
 from teleop.console.journal import Journal
+from teleop.console.pacing import wake_or
 from teleop.console.signin import Tokens
 
 FRAME_S, FRAME_IDLE_S = 0.03, 0.1
@@ -71,9 +72,7 @@ class BedsideServer:
 
     async def _frames(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.side.changed.wait(), FRAME_IDLE_S)
-            self.side.changed.clear()
+            await wake_or(self.side.changed, FRAME_IDLE_S)
             self._n += 1
             packed = pack({"t": "frame", "n": self._n, **self.side.frame()})
             for _, outbox in self.pages.values():

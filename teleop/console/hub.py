@@ -6,7 +6,6 @@ has the table.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from teleop.console.contracts import ConsoleError, Principal, SiteLink, SiteSnap
 from teleop.console.desk import Desk, load_desks
 from teleop.console.fanout import Outbox
 from teleop.console.journal import Journal
+from teleop.console.pacing import wake_or
 from teleop.console.planner_process import PlannerProcess
 from teleop.console.pump import RATE_HZ, Ask, compose, stops_the_hand
 from teleop.console.room import Room
@@ -264,9 +264,7 @@ class Hub:
     # -- frames -------------------------------------------------------------------------------------------------
     async def _frames(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), FRAME_IDLE_S)
-            self._changed.clear()
+            await wake_or(self._changed, FRAME_IDLE_S)
             if self.pages:
                 packed = pack(self.frame())
                 for page in self.pages.values():

@@ -5,7 +5,6 @@ once a second how the case stands, and remembers what only replies say: the path
 """
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import numpy as np
 from safety.states import Mode
 from teleop.case.console_session import ConsoleSession, Pending
 from teleop.console.contracts import ConsoleError, Intent, SiteSnapshot
+from teleop.console.pacing import wake_or
 from teleop.master.command_maker import Intention, Phase
 from teleop.master.jog import JogLimits, jog_step
 
@@ -74,9 +74,7 @@ class LinkSite:
 
     async def _pump(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), PUMP_S)
-            self._wake.clear()
+            await wake_or(self._wake, PUMP_S)
             before = self.session.frame_at
             self.session.pump(time.monotonic_ns())
             for pending, future in [w for w in self._waiting if w[0].reply is not None]:

@@ -84,3 +84,32 @@ def test_a_proposal_is_decided_once(room):
     assert room.decide(made["id"], True, "dr.li")["state"] == "accepted"
     with pytest.raises(ConsoleError, match="no longer open"):
         room.decide(made["id"], False, "dr.li")
+
+
+def test_a_loop_that_waits_often_can_be_cancelled():
+    """`asyncio.wait_for` in such a loop kept the console server from ending."""
+    import asyncio
+
+    from teleop.console.pacing import wake_or
+
+    async def main() -> int:
+        event, turns = asyncio.Event(), 0
+
+        async def loop() -> None:
+            nonlocal turns
+            while True:
+                await wake_or(event, 0.0005)
+                turns += 1
+
+        for _ in range(60):
+            task = asyncio.create_task(loop())
+            for _ in range(3):
+                await asyncio.sleep(0)
+                event.set()
+            task.cancel()
+            event.set()
+            await asyncio.gather(task, return_exceptions=True)
+            assert task.cancelled()
+        return turns
+
+    assert asyncio.run(main()) > 0
