@@ -8,6 +8,7 @@ the monotonic clock and published on `/console/events`, so that anybody can watc
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -82,6 +83,15 @@ def _percentiles(values: list[float]) -> dict[str, float]:
     return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
 
 
+def _urgent() -> str:
+    """Ask for real-time priority, for this process and not for the planner it starts; a plain word of what came of it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(3))
+    except (OSError, ValueError) as error:
+        return f"no real-time priority ({error}): on a busy machine commands may come late"
+    return "SCHED_FIFO 3"
+
+
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv if argv is None else argv
     parser = argparse.ArgumentParser(prog="console", description=__doc__.splitlines()[0])
@@ -99,6 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
     node = rclpy.create_node("console", namespace="/console")
+    node.get_logger().info(f"scripted surgeon, {len(plan['sites'])} sites, {_urgent()}")
     report = Reporter(args.events, node.create_publisher(CaseEvent, "events", qos.EVENTS))
     sessions = sessions_of(plan)
     folder = Path(plan["folder"])
