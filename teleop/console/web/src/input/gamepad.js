@@ -26,7 +26,7 @@ export function readPad(pad) {
 
 /** Let a pad hold the page's deadman. askFor(state) says what to do while held, or null; stop() stops. Returns a function that ends it.
  *  A shoulder that is down when the pad or the page appears counts only after it was let go. */
-export function bindGamepad(deadman, askFor, stop, pads = () => navigator.getGamepads()) {
+export function bindGamepad(deadman, askFor, stop, pads = () => navigator.getGamepads?.() ?? []) {
   let released = false, stopped = false, index = null;
   const timer = setInterval(() => {
     const pad = [...pads()].find((p) => p && p.connected && p.mapping === "standard" && (index === null || p.index === index));

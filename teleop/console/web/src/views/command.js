@@ -3,6 +3,7 @@ import { attr, className, disable, h, rebuild, show, text } from "../lib/dom.js"
 import { getLanguage, t } from "../lib/i18n.js";
 import { cross, dot, length, scale, sub, unit } from "../lib/vec.js";
 import { liveTool } from "../store.js";
+import { bindGamepad } from "../input/gamepad.js";
 import { drawRolling } from "./plots.js";
 import { arrived, nextAction } from "./next_action.js";
 import { num } from "./shell.js";
@@ -29,6 +30,15 @@ export function makeCommand(app) {
   const pad = h("div", { class: "servo-pad", id: "servo", tabindex: "0", role: "application", label: "Servo: hold a key to move" }, h("p", { t: "Click here, then hold W A S D (across), R F (back, forward), I K J L (tilt). Releasing the key or leaving this field stops." }), h("div", { class: "pad-state", id: "pad-state" }));
   bindServo(pad);
   const devices = h("dl", { class: "devices" }, ...["Gamepad", "SpaceMouse", "Master device"].flatMap((d) => [h("dt", { t: d }), h("dd", { class: "off", t: "NOT CONNECTED" })]));
+  // A pad's right shoulder is the same deadman as the button: in goal it holds the path, in jog and servo the sticks steer.
+  bindGamepad(app.deadman, (pad) => {
+    if (blocked() || document.querySelector("dialog[open]")) return null;
+    if (app.mode === "goal") { const n = nextAction(store.site, store.screwId); return n.kind === "hold" ? { site: store.siteName, mode: n.mode, path: n.path, s_limit: n.s_limit } : null; }
+    // jog is along and about the guide's axis only
+    const only = app.mode === "jog" ? (v) => [0, 0, v[2]] : (v) => v;
+    return { site: store.siteName, mode: app.mode, jog: { frame: "guide", linear: scale(only(pad.linear), JOG_SPEED), angular: scale(only(pad.angular), TURN_SPEED) } };
+  }, () => app.stop("gamepad"));
+  const padLine = devices.querySelector("dd"), padThere = () => [...(navigator.getGamepads?.() ?? [])].some((p) => p?.connected && p.mapping === "standard");
   const left = h("aside", { class: "left" }, list, steps, h("div", { class: "row" }, modes), h("div", { class: "goal-box" }, action, hold, bar), jog, pad, holdWhy, h("div", { class: "row wrap" }, retreat, breath), devices);
 
   const head = h("h2", { id: "target" }), devMm = h("b", { id: "dev-mm", class: "digits" }), devDeg = h("b", { id: "dev-deg", class: "digits" });
@@ -102,6 +112,7 @@ export function makeCommand(app) {
       const wait = spent ? `${t("The press is over")} (${t(store.frame.hand.why)}): ${t("release, then press again")}` : store.frame?.hand?.pressed && store.frame.hand.by && !pressed ? `${t("Another window holds the deadman")}: ${store.frame.hand.by}` : c.phase && pressed ? t(c.phase) : app.deadman.why && app.deadman.why !== "released" ? `${t("Released")}: ${t(app.deadman.why)}` : "";
       text(holdWhy, wait); attr(holdWhy, "data-level", spent ? "warn" : null);
       disable(retreat, blocked() || !c.screw); disable(breath, stale || !s?.mine); text(breath, c.breath_hold ? t("Breathing: HELD. Resume") : t("Hold the breath"));
+      const there = padThere(); className(padLine, "off", !there); text(padLine, there ? t("connected") : t("NOT CONNECTED"));
       // numbers
       text(head, screw ? `${screw.name ?? screw.id}  ${screw.diameter_mm.toFixed(1)} × ${screw.length_mm.toFixed(0)}` : t("No screw"));
       const enc = stale ? null : byEncoders(), last = c.last && c.last.lateral_mm !== undefined && c.last.screw === c.screw ? c.last : null;
