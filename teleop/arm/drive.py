@@ -395,6 +395,10 @@ def _on_path(s: DriveState, path: CompiledPath) -> bool:
 
 def _move(s: DriveState, params: DriveParams) -> None:
     """Advance the reference by one period (in place, on the copy that `step` made)."""
+    if s.lease is not None and s.kind in ("pose", "joints"):
+        near = _near_limit(s, params)
+        if near:
+            s.blocked, s.lease = near, None
     lease = s.lease
     wanted = lease.kind if lease is not None else ""
     if s.kind == "" and lease is not None:
@@ -522,6 +526,20 @@ def _move_joints(s: DriveState, lease: MotionLease | None, params: DriveParams) 
     s.pose_ref = kin.fk_fast(s.q_ref)
     if rest and not s.v.any() and not s.a.any():
         s.kind, s.dq_ref = "", np.zeros_like(s.q_ref)
+
+
+def _near_limit(s: DriveState, params: DriveParams) -> str:
+    """Which joint would come to rest past its limit if the reference began to stop only now; "" if none. So a motion brakes
+    in time for a limit, smoothly, instead of running into it."""
+    speed = float(params.kin.measure(s.q_ref, s.dq_ref)[1])
+    if speed < 1e-6:
+        return ""
+    model = params.kin.model
+    # it may be speeding up as hard as it can: then it peaks this much higher
+    peak = speed + params.a * params.a / (2.0 * params.j)
+    coasting = stopping.d_stop(peak, params.a, params.j) / speed + params.dt
+    k = kernels.stops_outside(s.q_ref, s.dq_ref, coasting, model.lower, model.upper, params.limit_margin)
+    return f"joint {model.joint_names[k]} is near its limit ({s.q_ref[k]:.3f} rad)" if k >= 0 else ""
 
 
 def _take_joints(s: DriveState, q: Array, params: DriveParams) -> bool:

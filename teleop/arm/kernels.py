@@ -471,3 +471,13 @@ def largest_gain(jac, radius):
     v, w = jac[:3].copy(), jac[3:].copy()
     turn = np.sqrt(np.linalg.eigvalsh(w @ w.T)[2])
     return np.sqrt(np.linalg.eigvalsh(v @ v.T)[2]) + radius * turn, turn
+
+
+@njit(cache=True)
+def stops_outside(q, dq, coasting, low, high, margin):
+    """Index of the first joint that runs outwards and would come to rest past its limit less `margin`, -1 if none."""
+    for i in range(q.shape[0]):
+        end = q[i] + dq[i] * coasting
+        if (dq[i] > 0.0 and end > high[i] - margin) or (dq[i] < 0.0 and end < low[i] + margin):
+            return i
+    return -1

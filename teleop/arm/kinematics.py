@@ -229,5 +229,6 @@ def warm(model: ArmModel) -> Kinematics:
     kernels.first_outside(model.home, model.lower, model.upper)
     kernels.first_jump(model.home, model.home, model.v_max, 1.0, 0.0)
     kernels.limit_step(model.home, model.home, model.v_max, model.lower, model.upper, 0.0, np.empty(model.n))
+    kernels.stops_outside(model.home, model.home, 0.0, model.lower, model.upper, 0.0)
     kernels.path_at(np.array([0.0, 1e-3]), rows, np.zeros_like(rows), 0.0, np.empty(model.n), np.empty(model.n))
     return k

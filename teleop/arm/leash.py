@@ -37,6 +37,8 @@ Array = NDArray[np.float64]
 MAIN_SHARE = 0.94
 #: Every axis keeps at least this share, so that what is left over of other directions is braked.
 LEAST_SHARE = 0.05
+#: The same for acceleration: what is left over has to be braked with some force.
+LEAST_PUSH = 0.25
 #: Where the guard brakes, as a share of the cap: a tick of jerk-limited growth fits between it and the cap.
 GUARD = 0.965
 #: Below this distance (m in the metric) a target counts as reached and gives no direction.
@@ -137,7 +139,9 @@ class Leash:
         p.target_velocity = [0.0] * self.d
         p.target_acceleration = [0.0] * self.d
         p.max_velocity = (main * share).tolist()
-        p.max_acceleration = [limits.a] * self.d
+        # the acceleration is shared too, so that its *norm* stays under a: the stop distance is computed with that
+        push = np.maximum(np.abs(u), LEAST_PUSH)
+        p.max_acceleration = (push * (limits.a / sqrt(float(push @ push)))).tolist()
         p.max_jerk = [limits.j] * self.d
         x, v1, a1, duration = self._solve(dt)
         if duration <= dt:

@@ -329,21 +329,27 @@ def test_motion_while_the_drive_stands_is_a_fault():
     assert "should stand" in bench.state.fault
 
 
-def test_a_joint_limit_stops_the_motion_and_says_which_joint():
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_joint_brakes_before_its_limit_and_says_so(sign):
+    kin = kinematics()
+    limit = kin.model.upper[6] if sign > 0 else kin.model.lower[6]
     start = HOME.copy()
-    start[6] = kinematics().model.upper[6] - 0.03
+    start[6] = limit - sign * 0.25
     bench = Bench(q0=start)
-    home = bench.state.pose_ref.tolist()
-    turn = g.rotvec_to_quat(tuple(0.5 * x for x in g.axis_of(kinematics().fk(start))))
-    goal = (*home[:3], *g.quat_multiply(turn, home[3:]))
-    back = (*home[:3], *g.quat_multiply(g.quat_conjugate(turn), home[3:]))
-    reasons = set()
-    for target in (goal, back):
-        bench.follow(3000, target=target, w_cap=1.0, v_cap=0.1)
-        bench.rest()
-        reasons.add(bench.state.blocked)
-    assert np.all(bench.q <= kinematics().model.upper) and np.all(bench.q >= kinematics().model.lower)
+    beyond = start.copy()
+    beyond[6] = limit + sign * 0.1
+    goal = kin.fk(beyond)
+    rates, said = [np.zeros(7)], set()
+    for k in range(3000):
+        bench.tick(bench.lease(target=goal, v_cap=0.1, w_cap=1.0) if k % 5 == 0 else None)
+        rates.append(bench.dq.copy())
+        said.add(bench.state.blocked)
+    bench.rest()
+    assert np.all(bench.q < kin.model.upper) and np.all(bench.q > kin.model.lower)
+    assert any("limit" in word for word in said)
     assert bench.state.fault == ""
+    accelerations = np.abs(np.diff(np.array(rates), axis=0)) / bench.params.dt
+    assert accelerations.max() < bench.params.joint_acceleration
 
 
 # --- stored paths ----------------------------------------------------------------------------------------------------
