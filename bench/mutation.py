@@ -118,6 +118,9 @@ def main() -> None:
             shutil.copytree(source, Path(folder) / name, ignore=ignore) if source.is_dir() else shutil.copy(
                 source, folder
             )
+        sane = sorted({t for f in args.files for t in TESTS[f]})
+        if not _passes(Path(folder), sane, 10 * args.timeout):
+            raise SystemExit("the tests fail without any mutant: nothing can be said")
         for file, index, kind in chosen:
             if time.monotonic() - begun > args.budget:
                 break

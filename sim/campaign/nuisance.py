@@ -89,5 +89,3 @@ def measure(profile: str, paths: int, transport: str, seconds: float, seed: int 
                 gaps.append(at - last)
             newest, last = seq, at
     return Nuisance(profile, paths, transport, seconds / 3600.0, tuple(sorted(gaps)))
-
-

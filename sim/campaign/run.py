@@ -1,6 +1,6 @@
 """One run of the campaign: a fault, a mode, a network profile, a seed. Deterministic; returns what the table needs."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from safety.params import MS
@@ -33,22 +33,29 @@ class Outcome:
     leases: int
     why: str
     reproduce: str
+    driver: str = "kinematic"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def reproduction(fault: str, mode: str, net: str, seed: int, lease_enabled: bool = True) -> str:
+def reproduction(
+    fault: str, mode: str, net: str, seed: int, lease_enabled: bool = True, driver: str = "kinematic"
+) -> str:
+    """The command that runs this again."""
     line = f"longhand campaign --fault {fault} --mode {mode} --profile {net} --first-seed {seed} --seeds 1"
+    line += "" if driver == "kinematic" else f" --driver {driver}"
     return line if lease_enabled else line + " --no-lease"
 
 
-def run_one(fault_id: str, mode: str, net: str, seed: int, *, lease_enabled: bool = True) -> Outcome:
+def run_one(
+    fault_id: str, mode: str, net: str, seed: int, *, lease_enabled: bool = True, driver: str = "kinematic"
+) -> Outcome:
     """Raises KeyError (no such fault), ValueError (no such profile), OSError (a trace is missing)."""
     fault = FAULTS[fault_id]
     world: World | None = None
     for attempt in range(ATTEMPTS):
-        world = World(mode, net, seed + attempt * NEXT, lease_enabled=lease_enabled, params=fault.params)
+        world = World(mode, net, seed + attempt * NEXT, lease_enabled=lease_enabled, params=fault.params, driver=driver)
         if _until_motion(world):
             break
     assert world is not None
@@ -62,7 +69,10 @@ def run_one(fault_id: str, mode: str, net: str, seed: int, *, lease_enabled: boo
             world.advance()
             if fault.each is not None:
                 fault.each(world)
-    return _outcome(world, fault, mode, net, seed, moved, lease_enabled)
+    if driver == "pybullet":
+        world.site.arm.close()
+    line = reproduction(fault_id, mode, net, seed, lease_enabled, driver)
+    return replace(_outcome(world, fault, mode, net, seed, moved, lease_enabled), driver=driver, reproduce=line)
 
 
 def _until_motion(w: World) -> bool:

@@ -69,7 +69,7 @@ class Site(Rig):
         super().__init__(guarded=True, require_rehearsal=False, **params)
         self.kin = kinematics()
         self.drive_on = True
-        self.arm: KinematicArm | None = None
+        self.arm: Any = None
         self.state: DriveState | None = None
         self.inbox: list[MotionLease | Halt] = []
         self.last_report: ArmReport | None = None
@@ -88,7 +88,12 @@ class Site(Rig):
     def power_on(self, seed: int, *, driver: str = "kinematic", noise: float = 2e-6) -> None:
         """A fresh arm at its home posture with the paths that the governor knows."""
         model = self.kin.model
-        self.arm = KinematicArm(model, seed, period_ns=DRIVE_NS, errors=no_errors(model.n), noise=noise)
+        if driver == "pybullet":
+            from sim.arm import PyBulletArm  # physics only where it is asked for
+
+            self.arm = PyBulletArm(model, seed, period_ns=DRIVE_NS, q0=np.array(self.home))
+        else:
+            self.arm = KinematicArm(model, seed, period_ns=DRIVE_NS, errors=no_errors(model.n), noise=noise)
         self.limits = drive_limits(self.params.lease_enabled)
         self.state = drive.initial(self.arm.read(self.now), self.limits)
         for path, _ in self.s.paths.values():

@@ -51,13 +51,20 @@ class World:
     """See the module. `strike_after`: ns of motion before the fault may strike."""
 
     def __init__(
-        self, mode: str, net: str, seed: int, *, lease_enabled: bool = True, params: tuple[tuple[str, Any], ...] = ()
+        self,
+        mode: str,
+        net: str,
+        seed: int,
+        *,
+        lease_enabled: bool = True,
+        params: tuple[tuple[str, Any], ...] = (),
+        driver: str = "kinematic",
     ) -> None:
         self.mode, self.seed = mode, seed
         self.rng = random.Random(f"{mode} {net} {seed}")
         made, path = standing(mode, lease_enabled, params)
         self.site: Site = made.fork()
-        self.site.power_on(seed)
+        self.site.power_on(seed, driver=driver)
         self.t0 = self.site.now
         self.judge = Judge(self.site.params)
         self.paths: list[tuple[Channel, Channel]] = channels(network(net), seed, self.t0)

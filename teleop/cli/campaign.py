@@ -52,6 +52,9 @@ def campaign(
         Path | None, typer.Option("--json", help="write the report as JSON; - for standard output")
     ] = None,
     no_lease: Annotated[bool, typer.Option("--no-lease", help="a build without the motion lease: must fail")] = False,
+    driver: Annotated[
+        str, typer.Option(help="kinematic, or pybullet (physics, about three times slower)")
+    ] = "kinematic",
     list_: Annotated[bool, typer.Option("--list", help="list the faults and end")] = False,
 ) -> None:
     """Every fault against every mode, over several lines, in virtual time; one table of bounds kept.
@@ -67,6 +70,7 @@ def campaign(
     from sim.campaign import matrix
     from sim.campaign.faults import FAULTS, MODES
     from sim.campaign.page import page
+    from sim.campaign.site import DRIVERS
     from sim.campaign.world import network
 
     if list_:
@@ -84,10 +88,12 @@ def campaign(
     wrong = [m for m in mode if m not in MODES]
     if wrong:
         raise typer.BadParameter(f"no mode {wrong[0]}; there are {', '.join(MODES)}")
+    if driver not in DRIVERS:
+        raise typer.BadParameter(f"no driver {driver}; there are {', '.join(DRIVERS)}")
     nets = list(profile) or [p for p in matrix.PROFILES if _there(p, network)]
     for name in profile:
         network(name)  # raises ValueError or OSError, which the entry point turns into one line
-    todo = matrix.jobs(fault or FAULTS, mode or MODES, nets, first_seed, seeds, lease=not no_lease)
+    todo = matrix.jobs(fault or FAULTS, mode or MODES, nets, first_seed, seeds, lease=not no_lease, driver=driver)
     if not todo:
         raise typer.BadParameter("nothing to run: the chosen fault does not apply to the chosen mode (see --list)")
     say = _Progress(json_ is not None and str(json_) == "-")
