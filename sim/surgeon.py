@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from safety.states import Mode
-from teleop.case.console_session import ConsoleSession
+from teleop.case.console_session import ConsoleSession, Pending
 from teleop.case.planning_door import ApprovedPlan, approve, plan_case
 from teleop.case.script import OrderRefused, ScriptTimeout, Waiting, pause, together, until
 from teleop.master.command_maker import Intention, Phase
@@ -83,7 +83,8 @@ def _fetch(session: ConsoleSession, name: str, path: Path, size: int) -> Waiting
     from teleop.case.case_file import MAX_CHUNK
 
     have = path.stat().st_size if path.exists() else 0
-    asked, waiting = have, []
+    asked = have
+    waiting: list[Pending] = []
     with path.open("ab") as out:
         while have < size:
             while asked < size and len(waiting) < FETCH_AHEAD:
@@ -144,7 +145,7 @@ def rehearse(treatment: Treatment, drill: str, report: Report) -> Waiting[None]:
 def qualify(treatment: Treatment, report: Report) -> Waiting[None]:
     """The line test (DEMO length, no certificate), then the rehearsal: a stop from here and a take-over from there."""
     session = treatment.session
-    session.link.run_test(int(LINE_TEST_S * 1e3), 100, 400, 1000)  # type: ignore[attr-defined]
+    session.link.run_test(int(LINE_TEST_S * 1e3), 100, 400, 1000)
     line = yield from session.ask("case.qualify", timeout_s=LINE_TEST_S + 20.0, seconds=LINE_TEST_S)
     report("qualified", session.name, demo=line["demo"], paths=line["paths"])
     for drill, words in (("stop", "the stop rehearsal"), ("take_over", "the take-over rehearsal")):

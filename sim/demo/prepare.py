@@ -129,7 +129,7 @@ def prepare(
     (out / "logs").mkdir(exist_ok=True)
     names = CITIES[:sites]
     make_directory(out / "keys", names, [(CONSOLE, "surgeon")])
-    configs = []
+    configs: list[SiteConfig] = []
     for index, name in zip(free_blocks(sites), names, strict=True):
         (run / name).mkdir(mode=0o700)
         (out / name).mkdir(exist_ok=True)

@@ -111,8 +111,8 @@ class DemoRun:
             while not self.watched.done and not self._interrupted:
                 for event in runner.poll(0.02 if not striker or striker.struck_ns else 0.005):
                     self._process_event(event, striker)
-                for event in lines.read():
-                    in_hand = self._console_event(event, rooms) or in_hand
+                for step in lines.read():
+                    in_hand = self._console_event(step, rooms) or in_hand
                 now = time.monotonic()
                 if striker is not None and striker.killed and now - striker.struck_ns * 1e-9 > AFTER_KILL_S:
                     break
@@ -143,7 +143,10 @@ class DemoRun:
         def pid(name: str) -> int:
             return runner.pid("console" if name == "console" else f"{first.site}/{name}")
 
-        return Striker(self.options.fault, lambda command: relay.ask(str(command.pop("t")), **command) and None, pid)
+        def to_relay(command: dict[str, object]) -> None:
+            relay.ask(str(command["t"]), **{k: v for k, v in command.items() if k != "t"})
+
+        return Striker(self.options.fault, to_relay, pid)
 
     def _look(self, room: RoomWatch, striker: Striker | None) -> None:
         answer = room.look()

@@ -101,6 +101,8 @@ class Desk:
         reply.setdefault("reason", "")
         if op not in ("case.describe", "case.series", "case.measure"):
             quiet = {k: v for k, v in reply.items() if not isinstance(v, bytes | list)}
+            if op in ("case.register", "case.correct") and reply["ok"]:
+                quiet["base_T_ct"] = self._base_T_ct_for_display()  # where a reviewer's page puts the vertebrae
             self.room.log(who, op, quiet)
         return reply
 

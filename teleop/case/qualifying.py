@@ -14,7 +14,7 @@ def judge_line(samples: list[dict[str, Any]], *, demo: bool) -> dict[str, Any]:
 
     Returns {passed, why, demo, paths: [{path, rtt_ms_p50, rtt_ms_p99, loss}], samples}.
     """
-    paths = []
+    paths: list[dict[str, Any]] = []
     for number in sorted({int(s["path"]) for s in samples}):
         own = [s for s in samples if int(s["path"]) == number]
         alive = [s for s in own if s["alive"]]
@@ -26,7 +26,7 @@ def judge_line(samples: list[dict[str, Any]], *, demo: bool) -> dict[str, Any]:
             "rtt_ms_p99": float(last["rtt_ms_p99"]) if last else None,
             "loss": max((float(s["loss"]) for s in alive), default=1.0),
         })
-    good = [p for p in paths if p["alive_share"] == 1.0 and p["loss"] <= MAX_LOSS and (p["rtt_ms_p99"] or 1e9) <= MAX_RTT_MS]
+    good = [p for p in paths if p["alive_share"] == 1.0 and p["loss"] <= MAX_LOSS and float(p["rtt_ms_p99"] or 1e9) <= MAX_RTT_MS]
     why = ""
     if len(samples) < MIN_SAMPLES:
         why = f"only {len(samples)} measurements of the line (at least {MIN_SAMPLES}); is the gateway running?"

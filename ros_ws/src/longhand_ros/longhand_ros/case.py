@@ -60,7 +60,7 @@ class CaseNode(Node):
         self.arm_states = self.create_subscription(ArmState, "arm_state", lambda _: None, qos.ARM_STATE_WANTED)
         self.tracker = self.create_subscription(TrackerSample, "tracker", lambda _: None, qos.SAMPLES)
         self.line = self.create_subscription(LinkStats, "link/stats", lambda _: None, qos.SAMPLES)
-        self.orders = self.create_service(CaseOrder, "case/order", lambda request, response: response)
+        self.orders: Any = self.create_service(CaseOrder, "case/order", lambda request, response: response)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="desk")
         self.asked: list[tuple[Future[dict[str, Any]], Any]] = []
         self.bedside_asked: list[tuple[Future[dict[str, Any]], int, int]] = []
@@ -135,11 +135,11 @@ class CaseNode(Node):
         return got[0] if got is not None else None
 
     def _take_orders(self) -> None:
-        handle = self.orders.handle
+        handle: Any = self.orders.handle
         with handle:
             while True:
                 request, header = handle.service_take_request(CaseOrder.Request)
-                if request is None:
+                if request is None or header is None:
                     break
                 order = msgpack.unpackb(bytes(request.order), raw=False)
                 self.asked.append((self._submit(request.key, order), header.request_id))
@@ -235,6 +235,12 @@ def main(argv: list[str] | None = None) -> int:
             node.turn()
             node.wait()
     except GovernorGoneError as gone:
+        # At a Ctrl-C everybody gets the signal at once, and the governor may be the quicker one.
+        deadline = time.monotonic() + 0.5
+        while not stop and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if stop:
+            return 0
         print(f"error: {gone}; the desk ends, the arm is at rest by its lease", file=sys.stderr, flush=True)
         return 4
     finally:
