@@ -48,7 +48,7 @@ class Verdict:
     tip_lps_mm: NDArray[np.float64]
 
 
-def _move(a_T_b: Matrix, point: NDArray[Any]) -> NDArray[np.float64]:
+def _move(a_T_b: NDArray[Any], point: NDArray[Any]) -> NDArray[np.float64]:
     moved: NDArray[np.float64] = a_T_b[:3, :3] @ point + a_T_b[:3, 3]
     return moved
 
