@@ -46,7 +46,10 @@ class App {
       this.scene?.showArm(m.skeleton ?? [], m.arm_state ? xyz(m.arm_state.setpoint) : null);
       this.inspector?.values(m);
     });
-    this.loadDecision = newest(async (t) => this.inspector.decision(await get(`/api/log/${this.site}/decision?t=${t}`)));
+    this.loadDecision = newest(async (t) => {
+      const d = await get(`/api/log/${this.site}/decision?t=${t}`);
+      if (!this.onStep()) this.inspector.decision(d);
+    });
     this.inspector = new Inspector(this);
     this.controls();
     this.header();
@@ -146,7 +149,7 @@ class App {
     this.inspector.mark(this.t, scroll || this.playing);
     this.loadMoment(this.t);
     // A step that was chosen stays on show: others may bear the same stamp.
-    if (this.inspector.tab === "Decision" && !(this.stepped && Math.abs(this.stepped.t - this.t) < 1e-9)) this.loadDecision(this.t);
+    if (this.inspector.tab === "Decision" && !this.onStep()) this.loadDecision(this.t);
     const screws = this.plans[this.site];
     if (screws && this.scene) {
       const shown = JSON.stringify([screws.lines.filter((l) => l.t <= this.t).length, screws.achieved.filter((a) => a.t <= this.t).length, this.site]);
@@ -174,14 +177,17 @@ class App {
     if (!this.playing) this.writeLink();
   }
 
+  // Is the cursor where the last step left it?
+  onStep() { return this.stepped?.site === this.site && Math.abs(this.stepped.t - this.t) < 1e-9; }
+
   async step(move) {
     this.play(false);
     try {
-      const from = this.stepped && this.stepped.site === this.site && Math.abs(this.stepped.t - this.t) < 1e-9 ? `&record=${this.stepped.record}` : "";
+      const from = this.onStep() ? `&record=${this.stepped.record}` : "";
       const d = await get(`/api/log/${this.site}/decision?t=${this.t}&move=${move}${from}`);
       if (!d) { this.say("no further decision in this log"); return; }
-      if (this.inspector.tab !== "Decision") this.inspector.choose("Decision");
       this.t = d.t; this.stepped = { site: this.site, t: d.t, record: d.record };
+      if (this.inspector.tab !== "Decision") this.inspector.choose("Decision");
       this.seek(d.t); this.inspector.decision(d);
     } catch (error) { this.say(error.message, true); }
   }
