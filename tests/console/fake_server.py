@@ -28,13 +28,18 @@ async def main() -> None:
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--max-upload", type=int, default=20_000_000)
+    parser.add_argument("--planning", type=Path, help="plan for real on the images of this folder (pictures for the documentation)")
     args = parser.parse_args()
     sites = [
         FakeSite("tianjin", "Hospital A"),
         FakeSite("karamay", "Hospital B"),
         FakeSite("zhangjiakou", "Hospital C"),
     ]
-    hub = Hub(list(sites), PlannerProcess("tests.console.fake_planning:make", str(args.dir)), args.dir)
+    planner = PlannerProcess("tests.console.fake_planning:make", str(args.dir))
+    if args.planning:
+        folders = {args.planning.name: str(args.planning)}
+        planner = PlannerProcess("teleop.console.planning_worker:make", str(args.dir), folders)
+    hub = Hub(list(sites), planner, args.dir)
     tokens = Tokens()
     people = [("dr.li", Role.SURGEON), ("dr.chen", Role.EXPERT), ("dr.sato", Role.EXPERT), ("student", Role.VIEWER)]
     issued = {name: tokens.issue(Principal(name, role, "k")) for name, role in people}

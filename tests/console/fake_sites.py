@@ -138,7 +138,7 @@ class FakeSite:
         self.case["done"] = ["images", "approved", "transferred"]
         self.case["plan_hash"] = p["hash"]
         document = json.loads(p["plan"])
-        self.screws = {s["id"]: s for s in document["screws"]}
+        self.screws = {s["id"]: s for s in document.get("screws") or document["trajectories"]}
         return {}
 
     def _case_register(self, p: dict[str, Any]) -> None:

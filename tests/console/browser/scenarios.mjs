@@ -423,7 +423,71 @@ export const scenarios = {
     await until("released", async () => (await srv.poke()).holder === "");
     assert(page.problems.length === 0, page.problems.join("\n"));
   },
+  async "a gamepad jogs while its shoulder is held; letting go, the clutch, B and unplugging stop"({ browser, srv }) {
+    const page = await ready(browser, srv);
+    await emulatePad(page);
+    const ends = { release: { held: [] }, clutch: { held: [5, 4] }, unplugged: { connected: false } };
+    for (const [name, after] of Object.entries(ends)) {
+      await padMoves(page, srv, name);
+      await setPad(page, after);
+      await until(`${name}: stops`, async () => { const s = await srv.poke(); return s.state === "PAUSE" && s.hand === 0; });
+      await stays(srv, name);
+    }
+    await padMoves(page, srv, "before B");
+    await setPad(page, { held: [5, 1], axes: [0, 0, 0, -1] });
+    await until("B stops", async () => (await srv.poke()).state === "STOP");
+    await srv.poke({ set: { state: "READY", alarms: [] } });
+    await stays(srv, "with the shoulder still held");
+  },
+
+  async "a whole case with a gamepad: A for what is offered, the shoulder to move, two screws"({ browser, srv }) {
+    const page = await open(browser, srv, "dr.li");
+    await openCase(page); await autoPlan(page);
+    await page.click("#approve");
+    await page.waitForSelector('#approval[data-state="approved"]');
+    await page.click("#transfer");
+    await until("the plan is at the hospital", () => page.evaluate(() => !!longhand.store.desk.transferred));
+    await page.click("#tab-command");
+    await emulatePad(page);
+    for (const screw of ["L4-R", "L4-L"]) {
+      await page.click(`#pick [data-screw="${screw}"]`);
+      const done = () => page.evaluate((id) => longhand.store.site.case.placed.includes(id) && longhand.store.site.case.screw === "", screw);
+      const end = Date.now() + 120000;
+      while (!(await done())) {
+        if (Date.now() > end) throw new Error(`stuck at: ${await page.textContent("#next")} / ${await page.textContent("#hold")} / ${await page.textContent("#hold-why")}`);
+        if (await page.isVisible("#hold:not(:disabled)") && !(await page.isVisible("#time-out-agree"))) {
+          await setPad(page, { held: [5] });
+          await page.waitForSelector("#hold", { state: "hidden", timeout: 8000 }).catch(() => {});
+        } else { await setPad(page, { held: [0] }); await page.waitForTimeout(60); }
+        await setPad(page, { held: [] });
+        await page.waitForTimeout(60);
+      }
+    }
+    const said = await srv.poke();
+    assert(said.orders.filter((o) => o === "case.place").length === 2, said.orders.join());
+    assert(page.problems.length === 0, page.problems.join("\n"));
+  },
 };
+
+/** An emulated gamepad: what `navigator.getGamepads` gives is what `setPad` said last. */
+async function emulatePad(page) {
+  await page.evaluate(() => {
+    globalThis.pad = { connected: true, held: [], axes: [0, 0, 0, 0] };
+    navigator.getGamepads = () => (globalThis.pad.connected ? [{ connected: true, mapping: "standard", index: 0, axes: globalThis.pad.axes, buttons: Array.from({ length: 16 }, (_, i) => ({ pressed: globalThis.pad.held.includes(i) })) }] : [null]);
+  });
+}
+const setPad = (page, pad) => page.evaluate((p) => { globalThis.pad = { connected: true, held: [], axes: [0, 0, 0, 0], ...p }; }, pad);
+/** Hold the shoulder and push the stick until the arm moves; press again as a person would when a busy machine ended the press. */
+async function padMoves(page, srv, words) {
+  for (let n = 0; n < 25; n++) {
+    await setPad(page, { held: [] });
+    await page.waitForTimeout(200);
+    await setPad(page, { held: [5], axes: [0, 0, 0, -1] });
+    const start = (await srv.poke()).moved_mm;
+    for (let k = 0; k < 12; k++) { const s = await srv.poke(); if (s.state === "ACTIVE" && s.moved_mm > start + 0.1) return; await page.waitForTimeout(40); }
+  }
+  throw new Error(`${words}: the arm does not move`);
+}
 
 /** Follow the one next action that the page offers, with pointer and hold, until done(). */
 export async function drive(page, done, ms = 60000) {

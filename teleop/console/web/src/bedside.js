@@ -58,8 +58,8 @@ document.body.replaceChildren(header, banner, h("main", {}, h("div", { class: "t
 signin.hidden = !!net.token;
 
 const NEXT = { none: "Nothing is planned to move.", selected: "The remote surgeon will plan the approach to {screw}.", approach: "The arm will move to the stand-off of {screw}, 100 mm back on its axis.", stand_off: "The arm will advance along the axis of {screw} to the bone.", advance: "The guide is being corrected and verified on {screw}.", verified: "The guide stands on {screw}. You will be asked to confirm.", confirmed: "Place the screw {screw} through the guide. The arm stands still.", placed: "The arm will retreat along the axis of {screw}." };
-const QUESTIONS = { read_back: "Time-out. Read aloud with the remote side, tick each line, then agree.", grant: "The remote surgeon asks for control of the arm.", confirm: "The guide is verified on {screw}. Confirm and place the screw?", placed: "Say when {screw} is in.", rearm: "The remote surgeon asks to go on after a stop." };
-const YES = { read_back: "All agree", grant: "Grant control", confirm: "Confirm", placed: "Screw placed", rearm: "Re-arm" };
+const QUESTIONS = { read_back: "Time-out. Read aloud with the remote side, tick each line, then agree.", grant: "The remote surgeon asks for control of the arm.", confirm: "The guide is verified on {screw}. Confirm and place the screw?", placed: "Say when {screw} is in.", rearm: "The remote surgeon asks to go on after a stop.", rehearse: "Rehearsal of stop and take-over: the arm will move slowly in free air." };
+const YES = { read_back: "All agree", grant: "Grant control", confirm: "Confirm", placed: "Screw placed", rearm: "Re-arm", rehearse: "Allow the rehearsal" };
 
 async function answer(ok) {
   const q = current();
@@ -67,6 +67,7 @@ async function answer(ok) {
   state.answering = q.id;
   try { await net.call("answer", { id: q.id, ok, name: name.value, why: ok ? "" : t("refused at the bedside") }); } catch (error) { say(error.message, true); }
 }
+const words_ = (id) => String(id).replace("_left", " L").replace("_right", " R");
 const current = () => state.frame?.questions?.find((q) => q.id !== state.answering) ?? null;
 
 function receive(message) {
@@ -84,21 +85,21 @@ function paint(force) {
   text(banner, words); show(banner, words);
   const q = current(), screw = q?.detail?.screw ?? c.screw ?? "";
   sentence.classList.toggle("calm", !q);
-  text(sentence, q ? t(QUESTIONS[q.kind] ?? q.sentence, { screw }) : t("Nothing is asked of you."));
+  text(sentence, q ? t(QUESTIONS[q.kind] ?? q.sentence, { screw: words_(screw) }) : t("Nothing is asked of you."));
   show(answers, q); if (q) { text(yes, t(YES[q.kind] ?? "Yes")); text(no, t("No")); }
   show(readback, q?.kind === "read_back");
   if (q?.kind === "read_back") {
     const d = q.detail;
-    rebuild(readback, [q.id, getLanguage()], () => [["Case", d.case_id], ["Levels and sides", [d.screws].flat().join(", ")], ["Plan", String(d.plan_hash ?? "").slice(0, 16)], ["CT", String(d.ct_sha256 ?? "").slice(0, 16)]].flatMap(([k, v]) => [h("dt", { t: k }), h("dd", {}, h("label", {}, h("input", { type: "checkbox", label: k }), String(v)))]));
+    rebuild(readback, [q.id, getLanguage()], () => [["Case", d.case_id], ["Levels and sides", [d.screws].flat().map(words_).join(", ")], ["Plan", String(d.plan_hash ?? "").slice(0, 16)], ["CT", String(d.ct_sha256 ?? "").slice(0, 16)]].flatMap(([k, v]) => [h("dt", { t: k }), h("dd", {}, h("label", {}, h("input", { type: "checkbox", label: k }), String(v)))]));
     const all = [...readback.querySelectorAll("input")].every((box) => box.checked);
     disable(yes, !all, t("Tick every line first"));
   } else disable(yes, false);
-  text(next, t(NEXT[c.screw_step] ?? NEXT.none, { screw: c.screw ?? "" }));
-  const line = c.lines?.[screw];
+  text(next, t(NEXT[c.screw_step] ?? NEXT.none, { screw: words_(c.screw ?? "") }));
+  const shown = c.lines?.[screw] ? screw : Object.keys(c.lines ?? {})[0] ?? "", line = c.lines?.[shown];
   show(picture, line && f?.picture);
   if (line && f?.picture) {
     images.open(f.picture);
-    if (look.screwId !== screw || look.screws[0]?.tip_lps_mm?.join() !== line.tip_lps_mm.join()) { look.screws = [{ id: screw, name: screw, status: "OK", min_clearance_mm: 2, ...line }]; look.screwId = screw; look.cross = along(line.entry_lps_mm, unit(sub(line.tip_lps_mm, line.entry_lps_mm)), 15); view.request(); view.draw(); }
+    if (look.screwId !== shown || look.screws[0]?.tip_lps_mm?.join() !== line.tip_lps_mm.join()) { look.screws = [{ id: shown, name: words_(shown), status: "OK", min_clearance_mm: 2, ...line }]; look.screwId = shown; look.cross = along(line.entry_lps_mm, unit(sub(line.tip_lps_mm, line.entry_lps_mm)), 15); view.request(); view.draw(); }
   }
   const rows = [["State", t(s.state ?? "–")], ["Speed cap", `${((s.v_cap ?? 0) * 1000).toFixed(1)} mm/s`], ["Loop age", s.loop_age_ns ? `${(s.loop_age_ns / 1e6).toFixed(0)} ms` : "–"], ["Registration", (c.done ?? []).includes("registered") ? `${t("epoch")} ${c.registration_epoch}` : t("none")], ["Case", c.case_id ?? "–"], ["Placed", (c.placed ?? []).join(", ") || "–"]];
   rebuild(facts, [stale ? 0 : rows, getLanguage()], () => rows.map(([k, v]) => h("div", {}, h("dt", { t: k }), h("dd", {}, stale ? "--" : v))));

@@ -88,7 +88,7 @@ export class SliceView {
     c.clearRect(0, 0, g.width, g.height);
     const letters = edgeLetters(g.plane);
     for (const [edge, el] of Object.entries(this.edges)) text(el, letters[edge]);
-    text(this.title, t(TITLES[this.view]) + (this.view === "probe" && store.axis() ? `  +${store.depth.toFixed(0)} mm` : ""));
+    text(this.title, t(TITLES[this.view]) + (this.view === "probe" && store.axis() ? ` ${store.depth >= 0 ? "+" : ""}${store.depth.toFixed(0)}` : ""));
     this.root.setAttribute("aria-label", `${t(TITLES[this.view])}: ${t("left")} ${letters.left}, ${t("right")} ${letters.right}, ${t("top")} ${letters.top}, ${t("bottom")} ${letters.bottom}`);
     if (!this.app.images.ready) return;
     this.drawCross(c, g);

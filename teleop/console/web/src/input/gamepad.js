@@ -1,9 +1,10 @@
 // A gamepad at the page, mapped as teleop/master/gamepad.py maps one on evdev: left stick x right and y away, right stick up is z up and sideways
-// turns about z, cross turns about x and y, right shoulder is the deadman, left shoulder the clutch, B (east) stops.
+// turns about z, cross turns about x and y, right shoulder is the deadman, left shoulder the clutch, B (east) stops, A (south) is a click on what
+// the page offers as the next action.
 // Polled by a timer and not by the frame clock: a loaded page draws 4 times a second, its timers still run.
 
 const POLL_MS = 8, DEADBAND = 0.12, EXPO = 1.6;
-const DEADMAN = 5, CLUTCH = 4, STOP = 1;
+const DEADMAN = 5, CLUTCH = 4, STOP = 1, NEXT = 0;
 
 /** A deflection -1..1 to a fraction of full speed: nothing inside the dead band, odd, monotone. Not a number counts as nothing. */
 export function shape(d) {
@@ -20,21 +21,22 @@ export function readPad(pad) {
   return {
     linear: capped([axis(0), -axis(1), -axis(3)]),
     angular: capped([held(15) - held(14), held(12) - held(13), -axis(2)]),
-    deadman: held(DEADMAN) && !held(CLUTCH), stop: held(STOP),
+    deadman: held(DEADMAN) && !held(CLUTCH), stop: held(STOP), next: held(NEXT),
   };
 }
 
-/** Let a pad hold the page's deadman. askFor(state) says what to do while held, or null; stop() stops. Returns a function that ends it.
+/** Let a pad hold the page's deadman. askFor(state) says what to do while held, or null; stop() stops; next() takes the offered action. Returns a function that ends it.
  *  A shoulder that is down when the pad or the page appears counts only after it was let go. */
-export function bindGamepad(deadman, askFor, stop, pads = () => navigator.getGamepads?.() ?? []) {
-  let released = false, stopped = false, index = null;
+export function bindGamepad(deadman, askFor, stop, next, pads = () => navigator.getGamepads?.() ?? []) {
+  let released = false, stopped = true, clicked = true, index = null;
   const timer = setInterval(() => {
     const pad = [...pads()].find((p) => p && p.connected && p.mapping === "standard" && (index === null || p.index === index));
-    if (!pad) { if (deadman.source === "gamepad") deadman.release("unplugged"); released = false; index = null; return; }
+    if (!pad) { if (deadman.source === "gamepad") deadman.release("unplugged"); released = false; stopped = clicked = true; index = null; return; }
     index = pad.index;
     const state = readPad(pad);
     if (state.stop && !stopped) stop();
-    stopped = state.stop;
+    if (state.next && !clicked && !state.deadman) next();
+    stopped = state.stop; clicked = state.next;
     if (!state.deadman) { if (deadman.source === "gamepad") deadman.release(); released = true; return; }
     const mine = deadman.press && deadman.source === "gamepad";
     if (!mine && !released) return; // ended by something else: let go first

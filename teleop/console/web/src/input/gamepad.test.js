@@ -13,7 +13,7 @@ function rig() {
     update() { if (log.at(-1) !== "update") log.push("update"); },
     release(why = "released") { if (this.press) { this.press = 0; this.source = ""; log.push(why); } },
   };
-  const off = bindGamepad(deadman, (s) => ({ x: s.linear[0] }), () => log.push("stop"), () => [state.pad]);
+  const off = bindGamepad(deadman, (s) => ({ x: s.linear[0] }), () => log.push("stop"), () => log.push("next"), () => [state.pad]);
   return { log, state, deadman, off };
 }
 
@@ -38,7 +38,11 @@ test("unplugging releases and B stops once", async () => {
   const { log, state, off } = rig();
   state.pad = pad(); await wait(); state.pad = pad([5]); await wait(); state.pad = null; await wait();
   assert.equal(log.at(-1), "unplugged");
-  state.pad = pad([1]); await wait();
+  state.pad = pad([0, 1]); await wait();
+  assert.deepEqual(log.filter((x) => x === "stop" || x === "next"), [], "held when it was plugged in");
+  state.pad = pad(); await wait(); state.pad = pad([1]); await wait();
   assert.deepEqual(log.filter((x) => x === "stop"), ["stop"]);
+  state.pad = pad([0]); await wait();
+  assert.deepEqual(log.filter((x) => x === "next"), ["next"]);
   off();
 });

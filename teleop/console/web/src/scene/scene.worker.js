@@ -46,7 +46,7 @@ const handlers = {
     for (let i = 0; i < labels.voxels.length; i += 7) if (labels.voxels[i]) found.add(labels.voxels[i]);
     for (const label of [...found].sort((a, b) => a - b)) {
       if (labels.names && Object.keys(labels.names).length && !labels.names[label]) continue;
-      const net = surfaceNet(labels, label, labels.shape[0] > 160 ? 3 : 2);
+      const net = surfaceNet(labels, label, labels.shape[0] > 130 ? 3 : 2);
       if (!net) continue;
       const geometry = new BufferGeometry();
       geometry.setAttribute("position", new BufferAttribute(net.positions, 3));
@@ -114,5 +114,5 @@ function render() {
   renderer.getContext().finish();
   dirty = false; last = performance.now(); cost = last - start;
 }
-// Software rendering must not eat the machine: at most a third of one core goes into pictures.
-setInterval(() => { if (dirty && performance.now() - last > Math.max(30, 2 * cost)) render(); }, 16);
+// Software rendering must not eat the machine: at most a quarter of one core goes into pictures.
+setInterval(() => { if (dirty && performance.now() - last > Math.max(30, 3 * cost)) render(); }, 16);

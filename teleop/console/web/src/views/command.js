@@ -37,7 +37,11 @@ export function makeCommand(app) {
     // jog is along and about the guide's axis only
     const only = app.mode === "jog" ? (v) => [0, 0, v[2]] : (v) => v;
     return { site: store.siteName, mode: app.mode, jog: { frame: "guide", linear: scale(only(pad.linear), JOG_SPEED), angular: scale(only(pad.angular), TURN_SPEED) } };
-  }, () => app.stop("gamepad"));
+  }, () => app.stop("gamepad"), () => {
+    const agree = document.querySelector("#time-out-agree");
+    if (agree?.offsetParent && !agree.disabled) agree.click();
+    else if (action.offsetParent && !action.disabled && !document.querySelector("dialog[open]")) action.click();
+  });
   const padLine = devices.querySelector("dd"), padThere = () => [...(navigator.getGamepads?.() ?? [])].some((p) => p?.connected && p.mapping === "standard");
   const left = h("aside", { class: "left" }, list, steps, h("div", { class: "row" }, modes), h("div", { class: "goal-box" }, action, hold, bar), jog, pad, holdWhy, h("div", { class: "row wrap" }, retreat, breath), devices);
 

@@ -99,7 +99,7 @@ export function makePlan(app) {
     show(status, status.textContent);
     if (document.activeElement !== sizeD) pick(sizeD, screw.diameter_mm, (v) => v.toFixed(1));
     if (document.activeElement !== sizeL) pick(sizeL, screw.length_mm, (v) => v.toFixed(0));
-    const rows = [["Smallest margin", mm(screw.min_clearance_mm)], ["Chance of grade A", screw.p_grade_a === null || screw.p_grade_a === undefined ? "–" : `${(screw.p_grade_a * 100).toFixed(1)} %`], ["Transverse angle", deg(screw.tpa_deg)], ["Sagittal angle", deg(screw.spa_deg)], ["Mean HU", screw.hu_mean === undefined || screw.hu_mean === null ? "–" : screw.hu_mean.toFixed(0)]];
+    const rows = [["Smallest margin", mm(screw.min_clearance_mm)], ["Chance of A", screw.p_grade_a === null || screw.p_grade_a === undefined ? "–" : `${(screw.p_grade_a * 100).toFixed(1)} %`], ["Transverse angle", deg(screw.tpa_deg)], ["Sagittal angle", deg(screw.spa_deg)], ["Mean HU", screw.hu_mean === undefined || screw.hu_mean === null ? "–" : screw.hu_mean.toFixed(0)]];
     rebuild(numbers, [rows, getLanguage()], () => rows.flatMap(([k, v]) => [h("dt", { t: k }), h("dd", {}, v)]));
     numbers.style.setProperty("--margin-colour", marginColour(screw));
     const m = screw.margins_mm ?? {};
