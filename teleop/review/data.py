@@ -90,8 +90,8 @@ class ReviewLog:
         out: list[dict[str, Any]] = []
         last_state = None
         for change in self.changes:
-            if change.get("state") != last_state:
-                last_state = change.get("state")
+            if change.get("state") and change["state"] != last_state:
+                last_state = change["state"]
                 out.append({"at": change["stamp_mono"], "what": "state", "state": last_state,
                             "text": f"{last_state}: {change.get('reason', '')}"})  # fmt: skip
         topics = [t for t in (ALARM_TOPIC, "log/alarms", "case/events", "ui/actions", GAP_TOPIC, CLOSE_TOPIC)

@@ -28,9 +28,11 @@ JOIN_S = 5.0
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; color: #17202a; max-width: 860px; margin: 24px auto; padding: 0 16px; }
 h1 { font-size: 24px; margin-bottom: 2px; } h2 { font-size: 17px; border-bottom: 1px solid #ccd4dc; margin-top: 30px; }
-table { border-collapse: collapse; width: 100%; margin: 8px 0; } td, th { text-align: left; padding: 3px 8px; border-bottom: 1px solid #e4e9ee; vertical-align: top; }
+table { border-collapse: collapse; width: 100%; margin: 8px 0; }
+td, th { text-align: left; padding: 3px 8px; border-bottom: 1px solid #e4e9ee; vertical-align: top; }
 th { background: #f3f6f8; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.badge { display: inline-block; padding: 4px 10px; border-radius: 5px; font-weight: 600; } .ok { background: #d9f2e3; } .warn { background: #fdeecb; } .bad { background: #f9d4d8; }
+.badge { display: inline-block; padding: 4px 10px; border-radius: 5px; font-weight: 600; }
+.ok { background: #d9f2e3; } .warn { background: #fdeecb; } .bad { background: #f9d4d8; }
 .dim { color: #5b6b7a; } svg { width: 100%; height: auto; } code { font-size: 12px; overflow-wrap: anywhere; }
 @media print { h2 { break-after: avoid; } svg, tr { break-inside: avoid; } body { margin: 0; } }
 """

@@ -154,7 +154,7 @@ class Review:
             out.append({
                 "file": log.path.name, "site": h["site"], "arm": h["arm"], "case_id": h["case_id"], "session": h["session"],
                 "begin": self.seconds(k, log.start), "end": self.seconds(k, log.end),
-                "utc": h["utc"] / 1e9 + (0.0 if k == 0 else 0.0), "utc_at_zero": log.reader.utc(self.mono(k, 0.0)) / 1e9,
+                "utc_at_zero": log.reader.utc(self.mono(k, 0.0)) / 1e9,
                 "complete": log.reader.complete, "signals": log.signals, "changes": changes, "events": events,
                 "alignment": asdict(self.alignments[k]), "details": details, "site_key": h["site_public_key"].hex(),
             })  # fmt: skip

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.log.sessions import drive_and_cut
 
 REPO = Path(__file__).parents[2]

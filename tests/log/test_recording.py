@@ -1,7 +1,6 @@
 """The ring never blocks and says what it lost; the disk policy; a full disk loses nothing it had taken."""
 
 import pytest
-from tests.log.logs import MS, START, open_log
 
 from safety.log import verify
 from safety.log.disk import FULL, LOW, NO_GRANT, OK, RESERVE, DiskError, assess, require_space
@@ -9,6 +8,7 @@ from safety.log.reader import LogReader
 from safety.log.recording import Recording
 from safety.log.ring import Ring
 from safety.log.seconds import Overview
+from tests.log.logs import MS, START, open_log
 
 BEAT = "longhand_msgs/msg/Heartbeat"
 

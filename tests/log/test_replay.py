@@ -5,8 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from tests.log.logs import short_log
-from tests.log.sessions import MS, Recorded, drive_and_cut
 
 from safety import admission, governor
 from safety.log import questions
@@ -17,6 +15,8 @@ from safety.log.whatif import parse_changes, what_if
 from safety.params import ParamError
 from safety.snapshot import SnapshotError, decode_situation, encode_situation
 from sim.campaign.rig import SURGEON
+from tests.log.logs import short_log
+from tests.log.sessions import MS, Recorded, drive_and_cut
 
 
 @pytest.fixture(scope="module")

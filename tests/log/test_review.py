@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from tests.log.logs import OTHER_KEY, SITE_KEY, START, open_log, short_log
-from tests.log.sessions import MS, Recorded, drive_and_cut
 
 from safety.log import SessionInfo, SessionLog, privacy, verify
 from safety.log.reader import LogReader
@@ -20,6 +18,8 @@ from teleop.review.report import find_chromium, html_report, network_events, wri
 from teleop.review.server import Review, make_app
 from teleop.review.skeleton import Skeleton, boundary
 from teleop.review.svg import line_plot, ticks
+from tests.log.logs import OTHER_KEY, SITE_KEY, START, open_log, short_log
+from tests.log.sessions import MS, Recorded, drive_and_cut
 
 
 @pytest.fixture(scope="module")
