@@ -212,7 +212,7 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     if v >= s.peak_v or s.now >= s.peak_until:
         s.peak_v = v
         s.peak_until = s.now + rest_bound_ns(v, p)
-    s.bound = travel_bound(s.peak_v, p)  # a cap that was just lowered may still be in the arm's motion
+    s.bound = travel_bound(s.peak_v, p) + s.extra_track  # a cap that was just lowered may still be in the arm's motion
     if s.state in (State.READY, State.PAUSE, State.HOLD) and c.mode != Mode.REHEARSAL:
         move_to(s, out, State.ACTIVE, "motion permitted", s.auth.holder)
         s.alarms = alarms.cleared(s.alarms, "hold")
@@ -228,7 +228,7 @@ def _law(s: Situation, m_zone: float, zone: str, p: Params) -> tuple[float, str,
     """(cap, what limits it, margin used) for a margin and the zone's own cap."""
     p95 = s.est.age_p95() or 0
     age = s.age if s.age > p95 else p95
-    v, why = speed_limit(age * 1e-9, m_zone, p), f"loop age {age // 1_000_000} ms against {m_zone * 1e3:.2f} mm"
+    v, why = speed_limit(age * 1e-9, m_zone - s.extra_track, p), f"loop age {age // 1_000_000} ms against {m_zone * 1e3:.2f} mm"
     cap = p.v_bone if zone == "bone" else p.v_near if zone == "near" else p.v_free
     if cap < v:
         v, why = cap, f"zone {zone}"

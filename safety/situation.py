@@ -80,6 +80,7 @@ class Situation:
     drill: Drill | None = None
     drills: dict[str, DrillResult] = field(default_factory=dict)
     user_cap: float = 0.0  # 0: none
+    extra_track: float = 0.0  # m by which the rehearsals saw the arm track worse than e_track: added to every bound
     # the line
     link_at: int = 0
     link_alive: tuple[bool, ...] = ()

@@ -61,6 +61,8 @@ def on_report(s: Situation, out: list[Output], i: ReportIn, p: Params) -> None:
     if before is not None:
         _plausible(s, out, p, (r.stamp - before.stamp) * 1e-9, before.pose, r.pose)
     _frozen(s, out, p)
+    if s.lease is not None and s.lease.mode == Mode.REHEARSAL and r.tracking_error > p.e_track + s.extra_track:
+        s.extra_track = r.tracking_error - p.e_track
     if s.drill is not None:
         _measure(s, p)
 

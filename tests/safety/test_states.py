@@ -332,6 +332,21 @@ def test_both_rehearsals_open_the_way_to_active_for_half_an_hour() -> None:
     assert any("stop rehearsal" in b for b in status_of(r.s, r.params)["blockers"])
 
 
+def test_tracking_seen_in_the_rehearsal_is_added_to_every_bound() -> None:
+    r = Rig().granted()
+    r.must("rehearse", on=True)
+    rehearse(r, 2)
+    bound, v = r.s.bound, r.s.v_cap
+    r.now += 10 * MS
+    r.report(speed=0.01, drive="moving", travel=1.0, tracking_error=0.0009)
+    r.now += 10 * MS
+    r.report(speed=0.01, drive="moving", travel=1.0, tracking_error=0.0001)
+    path = next(iter(r.s.paths))
+    r.send(press=2, mode="rehearsal", target=None, s_limit=0.05, path_hash=path)
+    assert r.s.v_cap == v
+    assert r.s.bound == pytest.approx(bound + 0.0007)
+
+
 def test_a_stop_at_standstill_rehearses_nothing() -> None:
     r = Rig().granted()
     r.must("rehearse", on=True)
