@@ -32,13 +32,13 @@ try {
   await shot(page, "sites");
   await page.click("#tab-command");
   await page.click(`#pick [data-screw="${id}"]`);
-  await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("advance"), 120000);
+  await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("advance"), 400000);
   const box = await (await page.$("#hold")).boundingBox();
   await page.mouse.move(box.x + 60, box.y + 30); await page.mouse.down();
   await page.waitForTimeout(300);
   await page.screenshot({ path: join(out, "console-command.png") }); console.error("command");
   await page.mouse.up();
-  await drive(page, async () => (await page.textContent("#next")).includes("confirm") && (await page.isVisible("#next")), 120000);
+  await drive(page, async () => (await page.textContent("#next")).includes("confirm") && (await page.isVisible("#next")), 300000);
   await shot(page, "command-verified");
   await srv.poke({ set: { frozen: true } });
   await page.waitForTimeout(1500);

@@ -454,7 +454,7 @@ export const scenarios = {
       const done = () => page.evaluate((id) => longhand.store.site.case.placed.includes(id) && longhand.store.site.case.screw === "", screw);
       const end = Date.now() + 120000;
       while (!(await done())) {
-        if (Date.now() > end) throw new Error(`stuck at: ${await page.textContent("#next")} / ${await page.textContent("#hold")} / ${await page.textContent("#hold-why")}`);
+        if (Date.now() > end) throw new Error(`stuck at (stale ${await page.evaluate(() => longhand.store.stale())}, ages ${await page.evaluate(() => [longhand.store.serverAge(), longhand.store.age()].map(Math.round).join())}): ${await page.textContent("#next")} / ${await page.textContent("#hold")} / ${await page.textContent("#hold-why")}`);
         if (await page.isVisible("#hold:not(:disabled)") && !(await page.isVisible("#time-out-agree"))) {
           await setPad(page, { held: [5] });
           await page.waitForSelector("#hold", { state: "hidden", timeout: 8000 }).catch(() => {});
@@ -493,7 +493,7 @@ async function padMoves(page, srv, words) {
 export async function drive(page, done, ms = 60000) {
   const end = Date.now() + ms;
   while (!(await done())) {
-    if (Date.now() > end) throw new Error(`stuck at: ${await page.textContent("#next")} / ${await page.textContent("#hold")} / ${await page.textContent("#hold-why")} / ${await page.textContent("#toast")}`);
+    if (Date.now() > end) throw new Error(`stuck at (stale ${await page.evaluate(() => longhand.store.stale())}, ages ${await page.evaluate(() => [longhand.store.serverAge(), longhand.store.age()].map(Math.round).join())}): ${await page.textContent("#next")} / ${await page.textContent("#hold")} / ${await page.textContent("#hold-why")} / ${await page.textContent("#toast")}`);
     if (await page.isVisible("#time-out-agree")) { await page.click("#time-out-agree"); continue; }
     if (await page.isVisible("#hold:not(:disabled)")) {
       const box = await (await page.$("#hold")).boundingBox();

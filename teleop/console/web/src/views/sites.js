@@ -69,7 +69,7 @@ export function makeSites(app) {
       rebuild(qualifyBody, [q, left === null ? null : Math.floor(left / 30), getLanguage(), s.mine], () => [
         h("p", {}, left === null ? t("Not qualified yet: network test, stop rehearsal and take-over rehearsal, 30 minutes valid.") : left > 0 ? `${t("Qualified for another")} ${duration(left)}` : t("The qualification has expired.")),
         ...[["network", "Network test"], ["stop", "Stop rehearsal"], ["take_over", "Take-over rehearsal"]].map(([k, name_]) => h("p", { class: "step", "data-level": q[k]?.ok ? "ok" : q[k] ? "bad" : "" }, `${q[k]?.ok ? "✓" : q[k] ? "✗" : "○"} ${t(name_)}${q[k]?.text ? `: ${q[k].text}` : ""}`)),
-        h("div", { class: "row" }, h("button", { t: "Run the network test", disabled: store.me.role !== "surgeon", onclick: () => order("check_network") })),
+        h("div", { class: "row" }, h("button", { t: "Run the network test", disabled: store.me.role !== "surgeon", onclick: () => order("case.qualify") })),
       ]);
     }
     function updateRegister(reg, c) {
