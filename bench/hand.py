@@ -279,7 +279,7 @@ def main() -> int:
             rows.append(summarise(name, scheme, out))
             print(as_line(rows[-1]), json.dumps(out.rejected), file=sys.stderr, flush=True)
     took = {rate: processing(rate) for rate in (100, 500, 1000)}
-    text = page(rows, took, args, real=len(lines) > 1)
+    text = page([as_line(r) for r in rows], [r.jump for r in rows], took, args, real=len(lines) > 1)
     if args.out == "-":
         print(text)
     else:
@@ -288,11 +288,13 @@ def main() -> int:
     return 0
 
 
-def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.Namespace, real: bool) -> str:
+def page(
+    rows: list[str], jumps: list[float], took: dict[int, tuple[Array, Array]], args: argparse.Namespace, real: bool
+) -> str:
     """The results page."""
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
     only = f" --only {args.only}" if args.only else ""
-    worst = max((r.jump for r in rows), default=0.0)
+    worst = max(jumps, default=0.0)
     parts = [
         "# Results: the hand",
         "",
@@ -310,18 +312,15 @@ def page(rows: list[Row], took: dict[int, tuple[Array, Array]], args: argparse.N
         "least squares against the hand's own smoothed velocity. *jump*: largest discontinuity at an engagement, a re-clutch or a change of scale.",
         "",
         HEAD,
-        *[as_line(r) for r in rows],
+        *rows,
         "",
         f"Worst jump of all transitions: {worst:.1e} m (bound 1e-9).",
         "",
         "## Time of the added processing, per sample",
         "",
-        "| rate | p50 us | p99 us | max us |",
-        "|---|---|---|---|",
-        *[
-            f"| {rate} Hz | {np.percentile(x, 50):.0f} | {np.percentile(x, 99):.0f} | {x.max():.0f} |"
-            for rate, x in took.items()
-        ],
+        "| rate | processor time p50 / p99 / max us | wall clock p50 / p99 / max us |",
+        "|---|---|---|",
+        *[f"| {rate} Hz | {three(cpu)} | {three(wall)} |" for rate, (cpu, wall) in took.items()],
         "",
         "Guard, hand, tremor filter, cone, axis guide, forbidden zone, limiter: from a reading to the set-point. Bound: 200 us at p99, of processor "
         "time; the wall clock also counts what other work on the machine took from us.",
