@@ -41,7 +41,8 @@ export function bindGamepad(deadman, askFor, stop, next, pads = () => navigator.
     const mine = deadman.press && deadman.source === "gamepad";
     if (!mine && !released) return; // ended by something else: let go first
     const ask = askFor(state);
-    if (mine) { if (ask) deadman.update(ask); else deadman.release("changed"); }
+    // what a press runs along is chosen when it begins, as with the button; only the sticks steer while it is held
+    if (mine) { if (ask?.jog) deadman.update(ask); }
     else if (ask && deadman.begin("gamepad", ask)) released = false;
   }, POLL_MS);
   return () => { clearInterval(timer); if (deadman.source === "gamepad") deadman.release("page"); };

@@ -13,7 +13,7 @@ function rig() {
     update() { if (log.at(-1) !== "update") log.push("update"); },
     release(why = "released") { if (this.press) { this.press = 0; this.source = ""; log.push(why); } },
   };
-  const off = bindGamepad(deadman, (s) => ({ x: s.linear[0] }), () => log.push("stop"), () => log.push("next"), () => [state.pad]);
+  const off = bindGamepad(deadman, (s) => ({ jog: s.linear }), () => log.push("stop"), () => log.push("next"), () => [state.pad]);
   return { log, state, deadman, off };
 }
 
