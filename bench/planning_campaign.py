@@ -23,7 +23,7 @@ from teleop.planning.screws import plan_screws
 def one(index: int) -> list[dict]:
     """Plan one random phantom; one row per pedicle."""
     rng = np.random.default_rng((20260101, index))
-    count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
+    count = int(rng.choice([1, 2, 3], p=[0.75, 0.15, 0.1]))
     first = int(rng.integers(LEVELS.index("T10"), LEVELS.index("L5") - count + 2))
     levels = LEVELS[first : first + count]
     turn = tuple(float(a) for a in rng.uniform(-30.0, 30.0, 3) * rng.choice([0.0, 1.0], 3))
@@ -41,6 +41,7 @@ def one(index: int) -> list[dict]:
         noise_hu=float(rng.uniform(5.0, 60.0)),
         grid_rotation_deg=oblique,
         with_structures=False,
+        fine_mm=1.6,
     )
     began = time.process_time()
     plan = plan_screws(image.ct, interpret(image.labels))
@@ -49,17 +50,35 @@ def one(index: int) -> list[dict]:
     for item in plan.trajectories:
         pedicle = phantom[item.level].pedicles[item.side]
         row = {
-            "phantom": index, "level": item.level, "side": item.side, "status": item.status, "reasons": list(item.reasons), "true_width": pedicle.width,
-            "true_height": pedicle.height, "spacing": spacing, "turn": turn, "seconds": seconds / len(plan.trajectories),
-        }  # fmt: skip
+            "phantom": index,
+            "level": item.level,
+            "side": item.side,
+            "status": item.status,
+            "reasons": list(item.reasons),
+            "true_width": pedicle.width,
+            "true_height": pedicle.height,
+            "spacing": spacing,
+            "turn": turn,
+            "seconds": seconds / len(plan.trajectories),
+        }
         if item.has_line:
             truth = grade_truth(phantom, item.entry_lps_mm, item.tip_lps_mm, item.diameter_mm, item.level)
             row |= {
-                "diameter": item.diameter_mm, "length": item.length_mm, "truth": truth["grade"], "truth_breach": truth["breach_mm"], "truth_clearance": truth["clearance_mm"],
-                "truth_body": truth.get("body_breach_mm"), "truth_anterior": truth.get("anterior_margin_mm"), "truth_canal": truth.get("canal_clearance_mm"),
-                "truth_facet": truth.get("facet_clearance_mm"), "graded": item.metrics.get("grade"), "clearance": item.metrics.get("min_clearance_mm"),
-                "p_grade_a": item.metrics.get("p_grade_a"), "width": item.metrics.get("isthmus_width_mm"), "midline": truth.get("crosses_midline"),
-            }  # fmt: skip
+                "diameter": item.diameter_mm,
+                "length": item.length_mm,
+                "truth": truth["grade"],
+                "truth_breach": truth["breach_mm"],
+                "truth_clearance": truth["clearance_mm"],
+                "truth_body": truth.get("body_breach_mm"),
+                "truth_anterior": truth.get("anterior_margin_mm"),
+                "truth_canal": truth.get("canal_clearance_mm"),
+                "truth_facet": truth.get("facet_clearance_mm"),
+                "graded": item.metrics.get("grade"),
+                "clearance": item.metrics.get("min_clearance_mm"),
+                "p_grade_a": item.metrics.get("p_grade_a"),
+                "width": item.metrics.get("isthmus_width_mm"),
+                "midline": truth.get("crosses_midline"),
+            }
         rows.append(row)
     return rows
 
@@ -70,15 +89,22 @@ def summary(rows: list[dict]) -> dict:
     wide = [r for r in rows if r["true_width"] >= 7.5]
     gap = np.array([r["clearance"] - r["truth_clearance"] for r in ok])
     return {
-        "pedicles": len(rows), "ok": len(ok), "true_grade": {g: sum(r["truth"] == g for r in ok) for g in "ABCDE"},
+        "pedicles": len(rows),
+        "ok": len(ok),
+        "true_grade": {g: sum(r["truth"] == g for r in ok) for g in "ABCDE"},
         "status": {s: sum(r["status"] == s for r in rows) for s in sorted({r["status"] for r in rows})},
-        "wide": len(wide), "wide_refused": sum(r["status"] != "OK" for r in wide),
+        "wide": len(wide),
+        "wide_refused": sum(r["status"] != "OK" for r in wide),
         "clearance_true_min": min((r["truth_clearance"] for r in ok), default=None),
-        "clearance_error_mean": float(gap.mean()), "clearance_error_sd": float(gap.std()), "clearance_error_p01_p99": [float(x) for x in np.percentile(gap, [1, 99])],
-        "body_breaches": sum(r["truth_body"] > 0 for r in ok), "canal_min": min((r["truth_canal"] for r in ok), default=None),
-        "anterior_min": min((r["truth_anterior"] for r in ok), default=None), "midline": sum(bool(r["midline"]) for r in ok),
+        "clearance_error_mean": float(gap.mean()),
+        "clearance_error_sd": float(gap.std()),
+        "clearance_error_p01_p99": [float(x) for x in np.percentile(gap, [1, 99])],
+        "body_breaches": sum(r["truth_body"] > 0 for r in ok),
+        "canal_min": min((r["truth_canal"] for r in ok), default=None),
+        "anterior_min": min((r["truth_anterior"] for r in ok), default=None),
+        "midline": sum(bool(r["midline"]) for r in ok),
         "seconds_per_pedicle_median": float(np.median([r["seconds"] for r in rows])),
-    }  # fmt: skip
+    }
 
 
 def main() -> None:

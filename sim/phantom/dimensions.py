@@ -24,7 +24,11 @@ THORACIC: tuple[str, ...] = tuple(f"T{i}" for i in range(1, 13))
 LEVELS: tuple[str, ...] = (*THORACIC, *LUMBAR, "S1")
 """Cranial to caudal."""
 
-TOTALSEGMENTATOR: dict[str, int] = {"S1": 26, **{f"L{i}": 32 - i for i in range(1, 6)}, **{f"T{i}": 44 - i for i in range(1, 13)}}
+TOTALSEGMENTATOR: dict[str, int] = {
+    "S1": 26,
+    **{f"L{i}": 32 - i for i in range(1, 6)},
+    **{f"T{i}": 44 - i for i in range(1, 13)},
+}
 """Label value of each level in the TotalSegmentator v2 scheme (L5 27 ... L1 31, T12 32 ... T1 43)."""
 
 
@@ -82,7 +86,22 @@ def published(level: str) -> VertebraSize:
         raise KeyError(f"no published dimensions for level {level!r}; known: {', '.join(LEVELS)}")
     r = _TABLE[level]
     return VertebraSize(
-        level, r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], (r[9], r[9]), (r[10], r[10]), (r[12], r[12]), (r[14], r[14]), (r[15], r[15]), r[17]
+        level,
+        r[0],
+        r[1],
+        r[2],
+        r[3],
+        r[4],
+        r[5],
+        r[6],
+        r[7],
+        r[8],
+        (r[9], r[9]),
+        (r[10], r[10]),
+        (r[12], r[12]),
+        (r[14], r[14]),
+        (r[15], r[15]),
+        r[17],
     )
 
 
@@ -124,7 +143,9 @@ def draw_patient(levels: tuple[str, ...], rng: np.random.Generator, spread: floa
                 canal_width=jitter(mean.canal_width, 0.04),
                 transverse_span=jitter(mean.transverse_span, 0.04),
                 disc_below=jitter(mean.disc_below, 0.10),
-                pedicle_height=tuple(mean.pedicle_height[0] * patient * heights_ratio * (1.0 + 0.02 * deviate()) for _ in range(2)),  # type: ignore[arg-type]
+                pedicle_height=tuple(
+                    mean.pedicle_height[0] * patient * heights_ratio * (1.0 + 0.02 * deviate()) for _ in range(2)
+                ),  # type: ignore[arg-type]
                 pedicle_width=widths,  # type: ignore[arg-type]
                 transverse_deg=angles,  # type: ignore[arg-type]
                 sagittal_deg=tuple(mean.sagittal_deg[0] + 1.0 * deviate() for _ in range(2)),  # type: ignore[arg-type]

@@ -49,7 +49,14 @@ def limb(
     return row
 
 
-def body(width: tuple[float, float], depth: tuple[float, float], height: float, waist: tuple[float, float], dish: float, wedge_rad: float) -> np.ndarray:
+def body(
+    width: tuple[float, float],
+    depth: tuple[float, float],
+    height: float,
+    waist: tuple[float, float],
+    dish: float,
+    wedge_rad: float,
+) -> np.ndarray:
     """A body row; pairs are (lower, upper). wedge > 0: anterior height larger, measured between the endplates."""
     row = np.zeros(ROW)
     row[0], row[1] = BODY, 3.0
@@ -115,7 +122,11 @@ def _body(p, x, y, z):
     t = min(1.0, max(0.0, (z + height / 2.0) / height))
     bulge = 1.0 - (2.0 * t - 1.0) ** 2
     # far away any monotone bound will do: only the sign and being far are used there, and powers are dear
-    out_x, out_y, out_z = abs(x) - max(p[2], p[3]) / 2.0, abs(y) - max(p[4], p[5]) / 2.0 - 2.0, abs(z) - height / 2.0 - 4.0
+    out_x, out_y, out_z = (
+        abs(x) - max(p[2], p[3]) / 2.0,
+        abs(y) - max(p[4], p[5]) / 2.0 - 2.0,
+        abs(z) - height / 2.0 - 4.0,
+    )
     far = max(out_x, max(out_y, out_z))
     if far > 9.0:
         return far

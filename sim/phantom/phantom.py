@@ -13,7 +13,19 @@ from sim.phantom import implicit
 from sim.phantom.dimensions import LEVELS, LUMBAR, VertebraSize, draw_patient
 from sim.phantom.vertebra import SIDES, Vertebra, build_vertebra
 
-PATHOLOGIES = ("narrow", "scoliosis", "wedge", "listhesis", "osteoporotic", "metal", "cement", "laminectomy", "lysis", "fracture", "fused-facet")
+PATHOLOGIES = (
+    "narrow",
+    "scoliosis",
+    "wedge",
+    "listhesis",
+    "osteoporotic",
+    "metal",
+    "cement",
+    "laminectomy",
+    "lysis",
+    "fracture",
+    "fused-facet",
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +127,13 @@ def _rotation(rx: float, ry: float, rz: float) -> np.ndarray:
 _TILT = dict(zip(LEVELS, [14, 12, 9, 6, 3, 0, -3, -6, -8, -10, -11, -12, -11, -8, -3, 4, 14, 30], strict=True))
 
 
-def _poses(sizes: list[VertebraSize], scoliosis_deg: float, listhesis_mm: dict[str, float], rng: np.random.Generator, spread: float) -> list[np.ndarray]:
+def _poses(
+    sizes: list[VertebraSize],
+    scoliosis_deg: float,
+    listhesis_mm: dict[str, float],
+    rng: np.random.Generator,
+    spread: float,
+) -> list[np.ndarray]:
     """Stack the vertebrae: half a body, a disc, half a body, each in the mean direction of its two neighbours. The middle of the stack is the origin."""
     tilt = [(_TILT[s.level] - 3.0) * (1.0 + 0.1 * spread * float(np.clip(rng.normal(), -2, 2))) for s in sizes]
     count = len(sizes)
@@ -130,7 +148,9 @@ def _poses(sizes: list[VertebraSize], scoliosis_deg: float, listhesis_mm: dict[s
         if previous is not None:
             up = previous[0][:, 2] + rotation[:, 2]
             up = up / np.linalg.norm(up)
-            gap = (previous[1].height * previous[1].collapse + size.height * size.collapse) / 2.0 + previous[1].disc_below
+            gap = (previous[1].height * previous[1].collapse + size.height * size.collapse) / 2.0 + previous[
+                1
+            ].disc_below
             position = position - gap * up
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = rotation, position + listhesis_mm.get(size.level, 0.0) * -rotation[:, 1]
@@ -215,8 +235,26 @@ def generate(
             metals.append(Metal(ends[0], ends[1], 2.75))
         if v.level in cement:
             cements.append((v.to_lps(np.array([[4.0, -4.0, 0.0]]))[0], 9.0))
-    tissue = Tissue(cancellous=70.0, cortical=800.0) if osteoporotic else Tissue(cancellous=float(160.0 + 30.0 * np.clip(rng.normal(), -2, 2)))
-    options = {"levels": list(levels), "spread": spread, "rotation_deg": list(rotation_deg), "mirror": mirror, "scoliosis_deg": scoliosis_deg}
+    tissue = (
+        Tissue(cancellous=70.0, cortical=800.0)
+        if osteoporotic
+        else Tissue(cancellous=float(160.0 + 30.0 * np.clip(rng.normal(), -2, 2)))
+    )
+    options = {
+        "levels": list(levels),
+        "spread": spread,
+        "rotation_deg": list(rotation_deg),
+        "mirror": mirror,
+        "scoliosis_deg": scoliosis_deg,
+    }
     return Phantom(
-        seed, vertebrae, tissue, 0.05 if fused_facet else 1.6, tuple(cuts), tuple(metals), tuple(cements), tuple(float(x) for x in world[:3, 3]), options
+        seed,
+        vertebrae,
+        tissue,
+        0.05 if fused_facet else 1.6,
+        tuple(cuts),
+        tuple(metals),
+        tuple(cements),
+        (float(world[0, 3]), float(world[1, 3]), float(world[2, 3])),
+        options,
     )  # type: ignore[arg-type]

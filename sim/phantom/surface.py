@@ -16,7 +16,16 @@ from sim.phantom.volume import _vertebra_field, vertebra_bounds
 MAX_TRIANGLES = 5000
 
 
-def vertebra_mesh(phantom: Phantom, level: str, step_mm: float = 1.2, max_triangles: int = MAX_TRIANGLES) -> trimesh.Trimesh:
+def join(parts: list[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """Several closed meshes as one."""
+    whole = trimesh.util.concatenate(parts)
+    assert isinstance(whole, trimesh.Trimesh)
+    return whole
+
+
+def vertebra_mesh(
+    phantom: Phantom, level: str, step_mm: float = 1.2, max_triangles: int = MAX_TRIANGLES
+) -> trimesh.Trimesh:
     """A watertight mesh of one vertebra, LPS mm, outward normals, at most `max_triangles`."""
     index = phantom.levels.index(level)
     v = phantom.vertebrae[index]
@@ -32,9 +41,11 @@ def vertebra_mesh(phantom: Phantom, level: str, step_mm: float = 1.2, max_triang
     mesh = trimesh.Trimesh(vertices, faces, process=True)
     parts = mesh.split(only_watertight=True)
     if len(parts) > 1:  # crumbs left where joints were cut
-        mesh = trimesh.util.concatenate([p for p in parts if abs(p.volume) > 0.02 * max(abs(q.volume) for q in parts)])
+        mesh = join([p for p in parts if abs(p.volume) > 0.02 * max(abs(q.volume) for q in parts)])
     if len(mesh.faces) > max_triangles:
-        points, triangles = fast_simplification.simplify(mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=max_triangles)
+        points, triangles = fast_simplification.simplify(
+            mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=max_triangles
+        )
         simple = trimesh.Trimesh(points, triangles, process=True)
         if simple.is_watertight:
             mesh = simple
@@ -72,7 +83,8 @@ def dorsal_point(phantom: Phantom, level: str, x: float, z: float) -> tuple[np.n
 
 
 def landmarks(phantom: Phantom, level: str) -> list[Landmark]:
-    """Dorsal landmarks of one level: spinous process (tip, base), laminae, superior articular and transverse processes. Missing ones (laminectomy) are left out."""
+    """Dorsal landmarks of one level: spinous process (tip, base), laminae, superior articular and transverse processes. Missing ones
+    (laminectomy) are left out."""
     v = phantom[level]
     result = []
     z = float(np.mean([v.pedicles[s].centre[2] for s in SIDES]))

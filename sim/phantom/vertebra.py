@@ -58,10 +58,14 @@ class Vertebra:
 
     def f(self, lps: np.ndarray) -> np.ndarray:
         """The implicit function at (N, 3) LPS mm points, negative in bone. Neighbours are not looked at (see `Phantom.bone`)."""
-        return implicit.shape_points_posed(self.rows, self.lps_T_local, np.ascontiguousarray(np.atleast_2d(lps), dtype=np.float64))
+        return implicit.shape_points_posed(
+            self.rows, self.lps_T_local, np.ascontiguousarray(np.atleast_2d(lps), dtype=np.float64)
+        )
 
 
-def exit_distance(rows: np.ndarray, start: np.ndarray, direction: np.ndarray, reach: float, step: float = 0.25) -> np.ndarray:
+def exit_distance(
+    rows: np.ndarray, start: np.ndarray, direction: np.ndarray, reach: float, step: float = 0.25
+) -> np.ndarray:
     """How far from each start one can go along each direction before leaving bone. start, direction: (N, 3) local mm; -> (N,) mm.
 
     March at `step`, then bisect on the sign of f to 1e-3 mm; `reach` where bone never ends, 0 where the start is outside.
@@ -95,7 +99,9 @@ def _axis(size: VertebraSize, index: int) -> np.ndarray:
     return np.array([-sign * np.sin(a) * np.cos(b), -np.cos(a) * np.cos(b), np.sin(b)])
 
 
-def _build(size: VertebraSize, width: list[float], height: list[float], setback: list[float]) -> tuple[np.ndarray, list[np.ndarray], dict[str, int], float]:
+def _build(
+    size: VertebraSize, width: list[float], height: list[float], setback: list[float]
+) -> tuple[np.ndarray, list[np.ndarray], dict[str, int], float]:
     """Rows for given tube widths, heights and setback of the dorsal pillar (distance isthmus -> pillar centre along the axis), left then right.
 
     Returns rows, isthmus centres, {side: row of the superior articular process}, y of the canal's front.
@@ -120,18 +126,31 @@ def _build(size: VertebraSize, width: list[float], height: list[float], setback:
         axis = _axis(size, index)
         half_w, half_h = width[index] / 2.0, height[index] / 2.0
         isthmus_y = body_back + (2.0 if size.level in ("L5", "S1") else 3.5)
-        tail = min(9.0, setback[index] + 1.0)  # the tube must not stick out of the pillar behind, or it would decide the depth
+        tail = min(
+            9.0, setback[index] + 1.0
+        )  # the tube must not stick out of the pillar behind, or it would decide the depth
         # The medial wall must clear the canal everywhere along the tube, else the canal would cut the pedicle and its width would mean nothing.
         lateral = 0.0
         for dy in np.linspace(-3.0, 7.0, 11):
             shift = sign * axis[0] / axis[1] * dy  # how far lateral the axis moves when y grows by dy
-            lateral = max(lateral, _canal_half_width(size, isthmus_y + dy - canal_y) + half_w / abs(axis[1]) - shift + 0.2)
+            lateral = max(
+                lateral, _canal_half_width(size, isthmus_y + dy - canal_y) + half_w / abs(axis[1]) - shift + 0.2
+            )
         z = body_height / 2.0 - 2.0 - half_h if size.collapse > 0.9 else body_height / 2.0 - half_h + 2.0
         centre = np.array([sign * lateral, isthmus_y, z])
         centres.append(centre)
         flare = (0.16 * width[index] + 0.8, 0.10 * height[index] + 0.8)
         rows.append(
-            implicit.limb(centre - tail * axis, centre + 10.0 * axis, _Z, (half_w, half_w), (half_h, half_h), (2.0, 4.0), flare, smooth=2.0)
+            implicit.limb(
+                centre - tail * axis,
+                centre + 10.0 * axis,
+                _Z,
+                (half_w, half_w),
+                (half_h, half_h),
+                (2.0, 4.0),
+                flare,
+                smooth=2.0,
+            )
         )  # pedicle: its waist lies near `centre`; the measured isthmus is the true one
         pillar = centre - setback[index] * axis
         sap_top = pillar + np.array([sign * 2.0, 4.5, half_h + (7.0 if not thoracic else 4.0)])
@@ -144,8 +163,12 @@ def _build(size: VertebraSize, width: list[float], height: list[float], setback:
         lamina_from = pillar + np.array([-sign * 1.0, 2.0, -4.0])
         lamina_to = root + np.array([0.0, 0.0, z - 9.0])
         rows.append(implicit.limb(lamina_from, lamina_to, _Z, (3.2, 3.2), (9.5, 9.0), (3.0, 3.0)))
-        iap_tip = np.array([sign * (abs(pillar[0]) * 0.82), pillar[1] + 11.0, -body_height / 2.0 - size.disc_below * 0.6 - 2.0])
-        rows.append(implicit.limb(pillar + np.array([-sign * 2.0, 3.0, -6.0]), iap_tip, _Y, (5.5, 4.8), (4.5, 3.6), (4.0, 4.0)))
+        iap_tip = np.array(
+            [sign * (abs(pillar[0]) * 0.82), pillar[1] + 11.0, -body_height / 2.0 - size.disc_below * 0.6 - 2.0]
+        )
+        rows.append(
+            implicit.limb(pillar + np.array([-sign * 2.0, 3.0, -6.0]), iap_tip, _Y, (5.5, 4.8), (4.5, 3.6), (4.0, 4.0))
+        )
     top = root + np.array([0.0, 0.0, float(np.mean([c[2] for c in centres])) - 10.0])
     length, fall = (30.0, -7.0) if not thoracic else (34.0, -22.0)
     rows.append(implicit.limb(top, top + np.array([0.0, length, fall]), _Z, (3.2, 3.6), (8.5, 10.0), (3.0, 4.0)))
@@ -203,6 +226,16 @@ def build_vertebra(size: VertebraSize, lps_T_local: np.ndarray | None = None) ->
         w, h, centre, _ = measured[i]
         front_mm = float(exit_distance(rows, centre[None], axis[None], 80.0)[0])
         back_mm = float(exit_distance(rows, centre[None], -axis[None], 60.0)[0])
-        pedicles[side] = Pedicle(side, centre, axis, centre - back_mm * axis, w, h, front_mm + back_mm, size.transverse_deg[i], present=w > 0.0)
+        pedicles[side] = Pedicle(
+            side,
+            centre,
+            axis,
+            centre - back_mm * axis,
+            w,
+            h,
+            front_mm + back_mm,
+            size.transverse_deg[i],
+            present=w > 0.0,
+        )
     pose = np.eye(4) if lps_T_local is None else lps_T_local
     return Vertebra(size.level, size, rows, pedicles, facets, front, front + size.canal_depth, pose)

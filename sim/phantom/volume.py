@@ -43,7 +43,13 @@ def vertebra_bounds(vertebra: Vertebra) -> np.ndarray:
     return np.array([[x, y, z] for x in (-lateral, lateral) for y in (front, back) for z in (low, high)])
 
 
-def default_grid(phantom: Phantom, spacing_mm: tuple[float, float, float], rotation_deg: tuple[float, float, float], margin_mm: float, skin: bool) -> tuple[np.ndarray, tuple[int, int, int]]:
+def default_grid(
+    phantom: Phantom,
+    spacing_mm: tuple[float, float, float],
+    rotation_deg: tuple[float, float, float],
+    margin_mm: float,
+    skin: bool,
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     """lps_T_ijk and shape of a grid around all vertebrae; with `skin` it reaches 12 mm of air behind the back."""
     direction = _rotation(*rotation_deg)
     points = np.concatenate([v.to_lps(vertebra_bounds(v)) for v in phantom.vertebrae]) @ direction
@@ -63,7 +69,9 @@ def _background(phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, int
     upright = bool(np.abs(matrix[:2, 2]).max() < 1e-9)  # then every slice along k is the same
     i, j, k = (np.arange(n, dtype=np.float32) for n in (shape[0], shape[1], 1 if upright else shape[2]))
     m = matrix.astype(np.float32)
-    grid = [m[a, 0] * i[:, None, None] + m[a, 1] * j[None, :, None] + m[a, 2] * k[None, None, :] + m[a, 3] for a in range(2)]
+    grid = [
+        m[a, 0] * i[:, None, None] + m[a, 1] * j[None, :, None] + m[a, 2] * k[None, None, :] + m[a, 3] for a in range(2)
+    ]
     depth = skin_depth(phantom, grid[0], grid[1])
     hu = np.full(depth.shape, t.muscle, dtype=np.float32)
     hu[depth < 14.0] = t.fat
@@ -115,17 +123,19 @@ def render(
     crop_mm: float = 0.0,
     noise_seed: int = 0,
     with_structures: bool = True,
+    fine_mm: float = FINE_MM,
 ) -> Rendered:
     """Render CT and labels.
 
     spacing_mm: voxel size (i, j, k). noise_hu: SD of the noise in the image, slightly correlated as after a reconstruction kernel.
+    fine_mm: voxels larger than this are rendered fine and averaged (partial volume).
     grid_rotation_deg: oblique acquisition. skin: include the back's skin and air. crop_mm: cut this much off the cranial end (a vertebra cut by the border).
     """
     spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=float), (3,)).copy()
     matrix, shape = default_grid(phantom, tuple(spacing), grid_rotation_deg, margin_mm, skin)  # type: ignore[arg-type]
     if crop_mm > 0.0:
-        shape = (shape[0], shape[1], max(2, shape[2] - int(round(crop_mm / spacing[2]))))
-    sub = np.maximum(1, np.ceil(spacing / FINE_MM - 1e-6).astype(int))
+        shape = (shape[0], shape[1], max(2, shape[2] - round(crop_mm / spacing[2])))
+    sub = np.maximum(1, np.ceil(spacing / fine_mm - 1e-6).astype(int))
     fine = matrix.copy()
     fine[:3, :3] = matrix[:3, :3] / sub
     fine[:3, 3] = matrix[:3, 3] - matrix[:3, :3] @ ((sub - 1) / (2.0 * sub))
@@ -164,7 +174,9 @@ def _majority(labels: np.ndarray, sub: np.ndarray) -> np.ndarray:
     return out
 
 
-def _render_fine(phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, int], with_structures: bool, skin: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _render_fine(
+    phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, int], with_structures: bool, skin: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     t = phantom.tissue
     inverse = np.linalg.inv(matrix)
     ct = _background(phantom, matrix, shape) if skin else np.full(shape, t.muscle, dtype=np.float32)
@@ -194,31 +206,56 @@ def _render_fine(phantom: Phantom, matrix: np.ndarray, shape: tuple[int, int, in
     return ct, labels, regions
 
 
-def _mark_structures(phantom: Phantom, v: Vertebra, matrix: np.ndarray, low: np.ndarray, high: np.ndarray, f: np.ndarray, regions: np.ndarray, labels: np.ndarray) -> None:
+def _mark_structures(
+    phantom: Phantom,
+    v: Vertebra,
+    matrix: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    f: np.ndarray,
+    regions: np.ndarray,
+    labels: np.ndarray,
+) -> None:
     """Write canal, corpus and facet values into the sub-region map."""
     size = tuple(int(n) for n in high - low)
     step = matrix[:3, :3].T @ v.lps_T_local[:3, :3]
     corner = v.to_local((matrix[:3, :3] @ low + matrix[:3, 3])[None])[0]
     i, j, k = (np.arange(n, dtype=np.float32) for n in size)
-    local = [corner[a] + step[0, a] * i[:, None, None] + step[1, a] * j[None, :, None] + step[2, a] * k[None, None, :] for a in range(3)]
+    local = [
+        corner[a] + step[0, a] * i[:, None, None] + step[1, a] * j[None, :, None] + step[2, a] * k[None, None, :]
+        for a in range(3)
+    ]
     half = v.size.height * v.size.collapse / 2.0
     body_row = v.rows[0]
-    inside_body = (local[1] < v.canal_front - 0.5) & (np.abs(local[0]) < max(body_row[2], body_row[3]) / 2.0) & (np.abs(local[2]) < half + 4.0)
+    inside_body = (
+        (local[1] < v.canal_front - 0.5)
+        & (np.abs(local[0]) < max(body_row[2], body_row[3]) / 2.0)
+        & (np.abs(local[2]) < half + 4.0)
+    )
     regions[(f < 0.0) & inside_body] = SUBREGION["corpus"]
     c = v.rows[-1]
     tube = (np.abs(local[0]) / c[3]) ** c[6] + (np.abs(local[1] - c[2]) / c[4]) ** c[6] < 1.0
     regions[tube & (np.abs(local[2]) < half + v.size.disc_below / 2.0) & (f > 0.0) & (labels == 0)] = SUBREGION["canal"]
     for side, sign in zip(SIDES, (1.0, -1.0), strict=True):
         p = v.pedicles[side]
-        zone = (f < 0.0) & (local[2] > p.centre[2] + p.height / 2.0 + 2.0) & (local[1] > v.canal_front + 2.0) & (sign * local[0] > 4.0)
+        zone = (
+            (f < 0.0)
+            & (local[2] > p.centre[2] + p.height / 2.0 + 2.0)
+            & (local[1] > v.canal_front + 2.0)
+            & (sign * local[0] > 4.0)
+        )
         regions[zone] = SUBREGION[f"facet_{side}"]
 
 
-def _ball(ct: np.ndarray, matrix: np.ndarray, inverse: np.ndarray, centre: np.ndarray, radius: float, hu: float) -> None:
+def _ball(
+    ct: np.ndarray, matrix: np.ndarray, inverse: np.ndarray, centre: np.ndarray, radius: float, hu: float
+) -> None:
     _cylinder(ct, matrix, inverse, centre, centre + np.array([0.0, 0.0, 1e-3]), radius, hu)
 
 
-def _cylinder(ct: np.ndarray, matrix: np.ndarray, inverse: np.ndarray, a: np.ndarray, b: np.ndarray, radius: float, hu: float) -> None:
+def _cylinder(
+    ct: np.ndarray, matrix: np.ndarray, inverse: np.ndarray, a: np.ndarray, b: np.ndarray, radius: float, hu: float
+) -> None:
     """Paint a round-ended cylinder."""
     ends = np.array([a, b]) @ inverse[:3, :3].T + inverse[:3, 3]
     reach = radius / np.linalg.norm(matrix[:3, :3], axis=0) + 2

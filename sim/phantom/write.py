@@ -33,12 +33,29 @@ def truth(phantom: Phantom) -> dict:
                 "depth_mm": round(p.depth, 3),
                 "transverse_deg": round(p.transverse_deg, 3),
             }
-        marks = [{"name": m.name, "lps_mm": m.lps_mm.round(4).tolist(), "normal_lps": m.normal.round(5).tolist()} for m in landmarks(phantom, v.level)]
+        marks = [
+            {"name": m.name, "lps_mm": m.lps_mm.round(4).tolist(), "normal_lps": m.normal.round(5).tolist()}
+            for m in landmarks(phantom, v.level)
+        ]
         levels[v.level] = {"lps_T_local": v.lps_T_local.round(6).tolist(), "pedicles": pedicles, "landmarks": marks}
-    return {"schema": TRUTH_SCHEMA, "seed": phantom.seed, "options": phantom.options, "frame": "LPS, millimetres", "levels": levels}
+    return {
+        "schema": TRUTH_SCHEMA,
+        "seed": phantom.seed,
+        "options": phantom.options,
+        "frame": "LPS, millimetres",
+        "levels": levels,
+    }
 
 
-def write(phantom: Phantom, folder: str | Path, rendered: Rendered | None = None, *, dicom: bool = True, meshes: bool = True, **render_options: object) -> dict[str, Path]:
+def write(
+    phantom: Phantom,
+    folder: str | Path,
+    rendered: Rendered | None = None,
+    *,
+    dicom: bool = True,
+    meshes: bool = True,
+    **render_options: object,
+) -> dict[str, Path]:
     """Write everything. -> {name: path}: ct, labels, structures, dicom (folder), mesh_mm / mesh_m (folders of STL), truth, landmarks.
 
     mesh_mm is LPS millimetres for eyes and printers, mesh_m the same LPS axes in metres for the physics.
@@ -46,7 +63,12 @@ def write(phantom: Phantom, folder: str | Path, rendered: Rendered | None = None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     image = rendered if rendered is not None else render(phantom, **render_options)  # type: ignore[arg-type]
-    paths = {"ct": folder / "ct.nii.gz", "labels": folder / "labels.nii.gz", "structures": folder / "structures.nii.gz", "truth": folder / "truth.json"}
+    paths = {
+        "ct": folder / "ct.nii.gz",
+        "labels": folder / "labels.nii.gz",
+        "structures": folder / "structures.nii.gz",
+        "truth": folder / "truth.json",
+    }
     write_nifti(image.ct, paths["ct"], compresslevel=1)
     write_nifti(image.labels, paths["labels"])
     if image.structures.data.shape == image.ct.data.shape:
@@ -56,7 +78,7 @@ def write(phantom: Phantom, folder: str | Path, rendered: Rendered | None = None
         write_series(image.ct, paths["dicom"], seed=f"longhand-phantom-{phantom.seed}")
     data = truth(phantom)
     if meshes:
-        for name, scale in (("mesh_mm", 1.0), ("mesh_m", 1e-3)):
+        for name, _scale in (("mesh_mm", 1.0), ("mesh_m", 1e-3)):
             paths[name] = folder / name
             paths[name].mkdir(exist_ok=True)
         for level in phantom.levels:

@@ -9,7 +9,23 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-PATHOLOGIES = ("narrow", "scoliosis", "wedge", "listhesis", "fracture", "osteoporotic", "metal", "cement", "laminectomy", "lysis", "fused-facet", "noise", "anisotropic", "rotated", "cropped")
+PATHOLOGIES = (
+    "narrow",
+    "scoliosis",
+    "wedge",
+    "listhesis",
+    "fracture",
+    "osteoporotic",
+    "metal",
+    "cement",
+    "laminectomy",
+    "lysis",
+    "fused-facet",
+    "noise",
+    "anisotropic",
+    "rotated",
+    "cropped",
+)
 
 
 def parse_levels(text: str) -> tuple[str, ...]:
@@ -84,7 +100,14 @@ def phantom(
         print(f"simulated patient {seed}: {', '.join(names)}; rendering ...", flush=True)
     image = render(made, draw.pop("spacing_mm", spacing), **draw)
     paths = write(made, out, image, dicom=dicom)
-    result = {"seed": seed, "levels": names, "shape": image.ct.data.shape, "spacing_mm": image.ct.spacing_mm.round(4).tolist(), "seconds": round(time.perf_counter() - began, 2), "files": {k: str(p) for k, p in paths.items()}}
+    result = {
+        "seed": seed,
+        "levels": names,
+        "shape": image.ct.data.shape,
+        "spacing_mm": image.ct.spacing_mm.round(4).tolist(),
+        "seconds": round(time.perf_counter() - began, 2),
+        "files": {k: str(p) for k, p in paths.items()},
+    }
     if as_json:
         print(json.dumps(result, indent=1))
     else:

@@ -27,7 +27,10 @@ def segment(command: str, ct: Path, folder: Path) -> Path:
     except FileNotFoundError as error:
         raise ValueError(f"segmenter {words[0]!r} is not installed") from error
     if done.returncode or not out.exists():
-        raise ValueError(f"segmenter ended with {done.returncode} and {'wrote no label map to ' + str(out) if not out.exists() else 'a label map'}: {done.stderr.strip()[-400:]}")
+        raise ValueError(
+            f"segmenter ended with {done.returncode} and "
+            f"{'wrote no label map to ' + str(out) if not out.exists() else 'a label map'}: {done.stderr.strip()[-400:]}"
+        )
     return out
 
 
@@ -36,23 +39,43 @@ def row(item: object) -> dict:
     j = item.to_json()  # type: ignore[attr-defined]
     m = j["metrics"]
     return {
-        "id": j["id"], "level": j["level"], "side": j["side"], "status": j["status"], "reasons": j["reasons"], "entry_lps_mm": j["entry_lps_mm"], "tip_lps_mm": j["tip_lps_mm"],
-        "diameter_mm": j["diameter_mm"], "length_mm": j["length_mm"], "grade": m.get("grade"), "min_clearance_mm": m.get("min_clearance_mm"), "p_grade_a": m.get("p_grade_a"),
-    }  # fmt: skip
+        "id": j["id"],
+        "level": j["level"],
+        "side": j["side"],
+        "status": j["status"],
+        "reasons": j["reasons"],
+        "entry_lps_mm": j["entry_lps_mm"],
+        "tip_lps_mm": j["tip_lps_mm"],
+        "diameter_mm": j["diameter_mm"],
+        "length_mm": j["length_mm"],
+        "grade": m.get("grade"),
+        "min_clearance_mm": m.get("min_clearance_mm"),
+        "p_grade_a": m.get("p_grade_a"),
+    }
 
 
-@app.command(epilog="Example:  longhand plan patient7/ct.nii.gz --labels patient7/labels.nii.gz --levels L3-L5 -o plan.json --pdf")
+@app.command(
+    epilog="Example:  longhand plan patient7/ct.nii.gz --labels patient7/labels.nii.gz --levels L3-L5 -o plan.json --pdf"
+)
 def plan(
     ct: Annotated[Path, typer.Argument(help="CT: NIfTI, DICOM folder, or zip of a series")],
     labels: Annotated[Path | None, typer.Option(help="label map (NIfTI), TotalSegmentator or VerSe values")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="plan file to write")] = Path("plan.json"),
-    levels: Annotated[str | None, typer.Option(help="for example L1-L5 (default: every thoracic, lumbar and S1 level labelled)")] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="for example L1-L5 (default: every thoracic, lumbar and S1 level labelled)")
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(help='JSON {"L4": value, ...} for other label maps')] = None,
-    structures: Annotated[Path | None, typer.Option(help="sub-region map (SPINEPS values: canal, corpus, facets)")] = None,
-    error_model: Annotated[Path | None, typer.Option(help='JSON {"lateral_mm":, "angle_deg":}: how far execution strays')] = None,
+    structures: Annotated[
+        Path | None, typer.Option(help="sub-region map (SPINEPS values: canal, corpus, facets)")
+    ] = None,
+    error_model: Annotated[
+        Path | None, typer.Option(help='JSON {"lateral_mm":, "angle_deg":}: how far execution strays')
+    ] = None,
     catalogue: Annotated[Path | None, typer.Option(help='JSON {"diameters_mm": [...], "lengths_mm": [...]}')] = None,
     series: Annotated[str | None, typer.Option(help="SeriesInstanceUID where a folder holds several")] = None,
-    segment_with: Annotated[str | None, typer.Option(help="your own segmenter, e.g. 'my_segmenter {ct} {out}'; nothing is downloaded")] = None,
+    segment_with: Annotated[
+        str | None, typer.Option(help="your own segmenter, e.g. 'my_segmenter {ct} {out}'; nothing is downloaded")
+    ] = None,
     case: Annotated[str, typer.Option(help="case name, goes into the plan")] = "",
     pdf: Annotated[bool, typer.Option("--pdf", help="also write a plan sheet")] = False,
     slicer: Annotated[bool, typer.Option("--slicer", help="also write 3D Slicer markups (.mrk.json)")] = False,
@@ -60,7 +83,8 @@ def plan(
     send: Annotated[str | None, typer.Option(help="HOST:PORT of an OpenIGTLink server to send the lines to")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Write plan.json. Exit 0: every screw planned and verified; 3: at least one pedicle has no safe screw or needs a look; 1: the input cannot be planned on."""
+    """Write plan.json. Exit 0: every screw planned and verified; 3: at least one pedicle has no safe screw or needs a look; 1: the input
+    cannot be planned on."""
     from teleop.cli.phantom import parse_levels
     from teleop.planning.catalogue import load_catalogue
     from teleop.planning.error_model import load_error_model
@@ -83,9 +107,14 @@ def plan(
         where = labels if labels is not None else segment(str(segment_with), ct, Path(scratch))
         names = load_labels(where, image, mapping=parse_mapping(mapping) if mapping else None, structures=structures)
     result = plan_screws(
-        image, names, levels=chosen, case=case, error_model=load_error_model(error_model) if error_model else None, catalogue=load_catalogue(catalogue) if catalogue else None,
+        image,
+        names,
+        levels=chosen,
+        case=case,
+        error_model=load_error_model(error_model) if error_model else None,
+        catalogue=load_catalogue(catalogue) if catalogue else None,
         progress=None if as_json else lambda text: print(f"  {text}", flush=True),
-    )  # fmt: skip
+    )
     seconds = time.perf_counter() - began
     digest = save_plan(result, out)
     files = {"plan": str(out)}
@@ -116,7 +145,9 @@ def plan(
     screws = [row(t) for t in result.trajectories]
     good = sum(s["status"] == "OK" for s in screws)
     if as_json:
-        print(json.dumps({"screws": screws, "seconds": round(seconds, 3), "plan_hash": digest, "files": files}, indent=1))
+        print(
+            json.dumps({"screws": screws, "seconds": round(seconds, 3), "plan_hash": digest, "files": files}, indent=1)
+        )
     else:
         print(f"\n{'screw':<12}{'status':<16}{'mm':>10}  {'grade':<6}{'clearance':>9}{'P(A)':>8}")
         for s in screws:

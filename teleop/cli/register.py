@@ -12,18 +12,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 def read_points(path: Path) -> tuple[list[str], np.ndarray, str]:
-    """Names, (N, 3) numbers and unit ('mm', 'm' or '') of a point file: JSON {points or landmarks: [...], unit}, CSV (x,y,z or name,x,y,z), or ASCII .pcd. Raises ValueError."""
+    """Names, (N, 3) numbers and unit ('mm', 'm' or '') of a point file: JSON {points or landmarks: [...], unit}, CSV (x,y,z or
+    name,x,y,z), or ASCII .pcd. Raises ValueError."""
     text = path.read_text(errors="replace")
     if path.suffix == ".json":
         raw = json.loads(text)
-        items = raw.get("points", raw.get("landmarks", [])) if isinstance(raw, dict) else raw
-        unit = str(raw.get("unit", "mm" if "millimetres" in str(raw.get("frame", "")) else "")) if isinstance(raw, dict) else ""
+        items: list = raw.get("points") or raw.get("landmarks") or [] if isinstance(raw, dict) else raw
+        unit = (
+            str(raw.get("unit", "mm" if "millimetres" in str(raw.get("frame", "")) else ""))
+            if isinstance(raw, dict)
+            else ""
+        )
         rows = [i if isinstance(i, list) else i.get("lps_mm") or i.get("position_m") or i.get("xyz") for i in items]
         names = [str(i.get("name", n + 1)) if isinstance(i, dict) else str(n + 1) for n, i in enumerate(items)]
         points = np.array(rows, dtype=float)
     else:
         if path.suffix == ".pcd":
-            head, _, text = text.partition("DATA ascii")
+            _head, _, text = text.partition("DATA ascii")
             if not text:
                 raise ValueError(f"{path}: only ASCII .pcd files are read")
         names, values = [], []
@@ -47,10 +52,15 @@ def read_points(path: Path) -> tuple[list[str], np.ndarray, str]:
     return names, points, unit
 
 
-@app.command(epilog="Example:  longhand register ct_points.json touched.csv --unit m --fle 0.5 --plan plan.json --screw L4_left")
+@app.command(
+    epilog="Example:  longhand register ct_points.json touched.csv --unit m --fle 0.5 --plan plan.json --screw L4_left"
+)
 def register(
     ct_points: Annotated[Path, typer.Argument(help="planned points, LPS mm (JSON, CSV or .pcd)")],
-    touched: Annotated[Path, typer.Argument(help="the same points as touched, same order (names are matched where both files have them)")],
+    touched: Annotated[
+        Path,
+        typer.Argument(help="the same points as touched, same order (names are matched where both files have them)"),
+    ],
     unit: Annotated[str, typer.Option(help="unit of the touched points: m or mm")] = "m",
     fle: Annotated[float, typer.Option(min=0.01, max=5.0, help="RMS localisation error of a touch, mm")] = 0.5,
     plan: Annotated[Path | None, typer.Option(help="plan.json: predicted TRE95 is checked at its lines")] = None,
@@ -100,6 +110,11 @@ def register(
         print(json.dumps(result, indent=1))
     else:
         for g in r.gates:
-            print(f"{'ok    ' if g.ok else 'REFUSE'} {g.name:<15} {g.value:8.3f}  limit {g.limit:.3f}" + ("" if g.ok else f"   {g.text}"))
-        print(f"FRE {r.fre_mm:.2f} mm over {keep} points (says nothing about accuracy at the target){'' if r.ok else '; refused'}")
+            print(
+                f"{'ok    ' if g.ok else 'REFUSE'} {g.name:<15} {g.value:8.3f}  limit {g.limit:.3f}"
+                + ("" if g.ok else f"   {g.text}")
+            )
+        print(
+            f"FRE {r.fre_mm:.2f} mm over {keep} points (says nothing about accuracy at the target){'' if r.ok else '; refused'}"
+        )
     raise typer.Exit(0 if r.ok else 3)

@@ -19,9 +19,14 @@ class Catalogue:
     name: str = "common polyaxial"
 
     def __post_init__(self) -> None:
-        for name, values, low, high in (("diameters_mm", self.diameters_mm, 1.0, 12.0), ("lengths_mm", self.lengths_mm, 10.0, 120.0)):
+        for name, values, low, high in (
+            ("diameters_mm", self.diameters_mm, 1.0, 12.0),
+            ("lengths_mm", self.lengths_mm, 10.0, 120.0),
+        ):
             if not values or list(values) != sorted(set(values)) or values[0] < low or values[-1] > high:
-                raise PlanError(f"catalogue: {name} must be ascending numbers between {low} and {high} mm, got {values}")
+                raise PlanError(
+                    f"catalogue: {name} must be ascending numbers between {low} and {high} mm, got {values}"
+                )
 
 
 def load_catalogue(path: str | Path) -> Catalogue:
@@ -29,7 +34,10 @@ def load_catalogue(path: str | Path) -> Catalogue:
     try:
         raw = json.loads(Path(path).read_text())
         return Catalogue(
-            tuple(float(d) for d in raw["diameters_mm"]), tuple(float(d) for d in raw["lengths_mm"]), float(raw.get("tulip_mm", 13.0)), str(raw.get("name", Path(path).stem))
+            tuple(float(d) for d in raw["diameters_mm"]),
+            tuple(float(d) for d in raw["lengths_mm"]),
+            float(raw.get("tulip_mm", 13.0)),
+            str(raw.get("name", Path(path).stem)),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanError(f"{path}: not a screw catalogue ({error})") from error

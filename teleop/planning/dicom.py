@@ -34,7 +34,14 @@ def list_series(folder: str | Path) -> list[dict[str, object]]:
     rows = []
     for uid, items in _datasets(Path(folder)).items():
         first = items[0][1]
-        rows.append({"uid": uid, "modality": str(first.get("Modality", "?")), "description": str(first.get("SeriesDescription", "")), "slices": len(items)})
+        rows.append(
+            {
+                "uid": uid,
+                "modality": str(first.get("Modality", "?")),
+                "description": str(first.get("SeriesDescription", "")),
+                "slices": len(items),
+            }
+        )
     return rows
 
 
@@ -76,13 +83,19 @@ def _read_folder(folder: Path, series: str | None, name: str) -> Volume:
     for file, dataset in items:
         missing = [tag for tag in _NEEDED if tag not in dataset]
         if missing:
-            raise ImageError(f"{name}: {file.name} lacks {', '.join(missing)}: without position and orientation it cannot be planned on")
+            raise ImageError(
+                f"{name}: {file.name} lacks {', '.join(missing)}: without position and orientation it cannot be planned on"
+            )
     row = np.array(first.ImageOrientationPatient[:3], dtype=float)
     column = np.array(first.ImageOrientationPatient[3:], dtype=float)
     normal = np.cross(row, column)
     for _file, dataset in items:
-        if not np.allclose(dataset.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3) or not np.allclose(dataset.PixelSpacing, first.PixelSpacing, atol=1e-4):
-            raise ImageError(f"{name}: slices differ in orientation or pixel spacing; a localiser inside the series? Export the axial series alone")
+        if not np.allclose(
+            dataset.ImageOrientationPatient, first.ImageOrientationPatient, atol=1e-3
+        ) or not np.allclose(dataset.PixelSpacing, first.PixelSpacing, atol=1e-4):
+            raise ImageError(
+                f"{name}: slices differ in orientation or pixel spacing; a localiser inside the series? Export the axial series alone"
+            )
     items = sorted(items, key=lambda item: float(np.dot(normal, np.array(item[1].ImagePositionPatient, dtype=float))))
     positions = np.array([item[1].ImagePositionPatient for item in items], dtype=float)
     if len(items) < 2:
@@ -91,19 +104,30 @@ def _read_folder(folder: Path, series: str | None, name: str) -> Volume:
     gaps = np.diff(along)
     if (gaps < 1e-3).any():
         at = int(np.argmin(gaps))
-        raise ImageError(f"{name}: two slices share the position {along[at]:.2f} mm ({items[at][0].name}, {items[at + 1][0].name}); duplicates or two reconstructions in one series")
+        raise ImageError(
+            f"{name}: two slices share the position {along[at]:.2f} mm ({items[at][0].name}, {items[at + 1][0].name}); "
+            f"duplicates or two reconstructions in one series"
+        )
     step = float(np.median(gaps))
     odd = np.flatnonzero(np.abs(gaps - step) > max(0.01 * step, 0.02))
     if len(odd):
         at = int(odd[0])
         missing = gaps[at] / step
-        what = f"{int(round(missing)) - 1} slice(s) missing" if missing > 1.5 and abs(missing - round(missing)) < 0.05 else "uneven spacing"
-        raise ImageError(f"{name}: {what} between {along[at]:.2f} and {along[at + 1]:.2f} mm (gap {gaps[at]:.3f} mm, median {step:.3f} mm, {len(odd)} such gap(s))")
+        what = (
+            f"{round(missing) - 1} slice(s) missing"
+            if missing > 1.5 and abs(missing - round(missing)) < 0.05
+            else "uneven spacing"
+        )
+        raise ImageError(
+            f"{name}: {what} between {along[at]:.2f} and {along[at + 1]:.2f} mm (gap {gaps[at]:.3f} mm, median {step:.3f} mm, {len(odd)} such gap(s))"
+        )
     travel = positions[-1] - positions[0]
     sideways = float(np.linalg.norm(travel - normal * (travel @ normal)))
     if sideways > 0.002 * float(np.linalg.norm(travel)) + 0.01:
         angle = np.degrees(np.arctan2(sideways, float(travel @ normal)))
-        raise ImageError(f"{name}: gantry tilt of {angle:.1f} deg (the slices are stacked obliquely); resample to an orthogonal grid before planning")
+        raise ImageError(
+            f"{name}: gantry tilt of {angle:.1f} deg (the slices are stacked obliquely); resample to an orthogonal grid before planning"
+        )
     slices = []
     for file, _ in items:
         dataset = pydicom.dcmread(file)
@@ -128,10 +152,19 @@ def _read_folder(folder: Path, series: str | None, name: str) -> Volume:
 
 
 def _listing(found: dict[str, list[tuple[Path, pydicom.Dataset]]]) -> str:
-    return "; ".join(f"{uid} ({items[0][1].get('Modality', '?')}, {items[0][1].get('SeriesDescription', '')!s}, {len(items)} slices)" for uid, items in found.items())
+    return "; ".join(
+        f"{uid} ({items[0][1].get('Modality', '?')}, {items[0][1].get('SeriesDescription', '')!s}, {len(items)} slices)"
+        for uid, items in found.items()
+    )
 
 
-def write_series(volume: Volume, folder: str | Path, patient: str = "PHANTOM", description: str = "Longhand phantom", seed: str = "longhand") -> None:
+def write_series(
+    volume: Volume,
+    folder: str | Path,
+    patient: str = "PHANTOM",
+    description: str = "Longhand phantom",
+    seed: str = "longhand",
+) -> None:
     """Write an axial-ish CT series, one file a slice along k. UIDs follow from `seed`, so that the same phantom writes the same series."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,12 +175,22 @@ def write_series(volume: Volume, folder: str | Path, patient: str = "PHANTOM", d
         meta.MediaStorageSOPClassUID = CTImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[seed, "slice", str(k)])
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+        dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
         dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = study, series, frame
         dataset.Modality, dataset.PatientName, dataset.PatientID = "CT", patient, patient
-        dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyDate, dataset.StudyTime = "", "", "20260101", "000000"
-        dataset.AccessionNumber, dataset.StudyID, dataset.ReferringPhysicianName, dataset.Manufacturer = "", "1", "", "Longhand"
+        dataset.PatientBirthDate, dataset.PatientSex, dataset.StudyDate, dataset.StudyTime = (
+            "",
+            "",
+            "20260101",
+            "000000",
+        )
+        dataset.AccessionNumber, dataset.StudyID, dataset.ReferringPhysicianName, dataset.Manufacturer = (
+            "",
+            "1",
+            "",
+            "Longhand",
+        )
         dataset.SeriesDescription, dataset.SeriesNumber, dataset.InstanceNumber = description, 1, k + 1
         dataset.ImagePositionPatient = [f"{x:.6f}"[:16] for x in volume.to_lps(np.array([[0.0, 0.0, k]]))[0]]
         dataset.ImageOrientationPatient = [f"{x:.8f}"[:16] for x in (*direction[:, 0], *direction[:, 1])]

@@ -1,6 +1,7 @@
 """Changing a screw by hand: pure functions, each new line with all its numbers, fast enough to follow a drag.
 
-`Editor` holds what is slow to make (the anatomy of one level); every change is a new `LinearTrajectory` with status DRAFT until `commit` verifies it with the independent grader.
+`Editor` holds what is slow to make (the anatomy of one level); every change is a new `LinearTrajectory` with status DRAFT until `commit`
+verifies it with the independent grader.
 """
 
 from __future__ import annotations
@@ -51,23 +52,46 @@ def rotate(item: LinearTrajectory, axis_lps: np.ndarray, angle_deg: float, about
 
     def turn(p: np.ndarray) -> np.ndarray:
         r = p - pivot
-        return np.asarray(pivot + r * np.cos(angle) + np.cross(k, r) * np.sin(angle) + k * float(k @ r) * (1.0 - np.cos(angle)))
+        return np.asarray(
+            pivot + r * np.cos(angle) + np.cross(k, r) * np.sin(angle) + k * float(k @ r) * (1.0 - np.cos(angle))
+        )
 
     return _line(item, turn(entry), turn(tip))
 
 
-def resize(item: LinearTrajectory, diameter_mm: float | None = None, length_mm: float | None = None) -> LinearTrajectory:
+def resize(
+    item: LinearTrajectory, diameter_mm: float | None = None, length_mm: float | None = None
+) -> LinearTrajectory:
     """Another diameter and/or length (the entry stays)."""
     entry, _ = item.line()
     return trajectory(
-        item.id, item.kind, entry, item.axis, item.length_mm if length_mm is None else length_mm, item.diameter_mm if diameter_mm is None else diameter_mm,
-        level=item.level, side=item.side, status="DRAFT", reasons=("edited by hand",),
-    )  # fmt: skip
+        item.id,
+        item.kind,
+        entry,
+        item.axis,
+        item.length_mm if length_mm is None else length_mm,
+        item.diameter_mm if diameter_mm is None else diameter_mm,
+        level=item.level,
+        side=item.side,
+        status="DRAFT",
+        reasons=("edited by hand",),
+    )
 
 
 def _line(item: LinearTrajectory, entry: np.ndarray, tip: np.ndarray) -> LinearTrajectory:
     length = float(np.linalg.norm(tip - entry))
-    return trajectory(item.id, item.kind, entry, tip - entry, length, item.diameter_mm, level=item.level, side=item.side, status="DRAFT", reasons=("edited by hand",))
+    return trajectory(
+        item.id,
+        item.kind,
+        entry,
+        tip - entry,
+        length,
+        item.diameter_mm,
+        level=item.level,
+        side=item.side,
+        status="DRAFT",
+        reasons=("edited by hand",),
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +104,8 @@ class Editor:
     def metrics(self, item: LinearTrajectory) -> dict[str, Any]:
         """Grade, margins by direction, P(grade A), tip and canal numbers of any line on this level's working field.
 
-        Keys as in plan.json (grade, min_clearance_mm, clearance_{medial,lateral,cranial,caudal}_mm, body_clearance_mm, anterior_mm, p_grade_a, tip_share, facet_mm,
+        Keys as in plan.json (grade, min_clearance_mm, clearance_{medial,lateral,cranial,caudal}_mm, body_clearance_mm, anterior_mm,
+        p_grade_a, tip_share, facet_mm,
         spare_mm (clearance beyond the required margins), safe, problems).
         """
         a = self.anatomy
@@ -96,7 +121,13 @@ class Editor:
         y = entry[1] + along * axis[1]
         dorsal = np.flatnonzero(solid & (y > a.frame.canal_front))
         if not len(dorsal):
-            return {"grade": "E", "safe": False, "problems": ["the line does not pass through a pedicle"], "min_clearance_mm": None, "p_grade_a": 0.0}
+            return {
+                "grade": "E",
+                "safe": False,
+                "problems": ["the line does not pass through a pedicle"],
+                "min_clearance_mm": None,
+                "p_grade_a": 0.0,
+            }
         first = int(dorsal[-1])
         while first > 0 and solid[first - 1]:
             first -= 1
@@ -114,11 +145,34 @@ class Editor:
         pedicle = centre[:, 1] > a.frame.canal_front
         zone = clearance[pedicle] if pedicle.any() else clearance[:1]
         breach = max(0.0, -float(zone.min()))
-        sectors = {"lateral": np.cos(theta) > 0.7, "medial": np.cos(theta) < -0.7, "cranial": np.sin(theta) > 0.7, "caudal": np.sin(theta) < -0.7}
+        sectors = {
+            "lateral": np.cos(theta) > 0.7,
+            "medial": np.cos(theta) < -0.7,
+            "cranial": np.sin(theta) > 0.7,
+            "caudal": np.sin(theta) < -0.7,
+        }
         by_side = {f"clearance_{name}_mm": float(zone[:, chosen].min()) for name, chosen in sectors.items()}
         body = clearance[~pedicle]
         front = search.bone_end(a.solid, a.low, a.step, tip[0], tip[1], tip[2], axis[0], axis[1], axis[2], 40.0)
-        spare = float(search.lowest(a.guarded, a.low, a.step, entry[0], entry[1], entry[2], axis[0], axis[1], axis[2], min(s0 + search.ENTRY_EXCLUDED_MM, length), length, -50.0)) - radius
+        spare = (
+            float(
+                search.lowest(
+                    a.guarded,
+                    a.low,
+                    a.step,
+                    entry[0],
+                    entry[1],
+                    entry[2],
+                    axis[0],
+                    axis[1],
+                    axis[2],
+                    min(s0 + search.ENTRY_EXCLUDED_MM, length),
+                    length,
+                    -50.0,
+                )
+            )
+            - radius
+        )
         p = problem(a, side) if side in a.isthmus else None
         pa = p_grade_a(p, entry + s0 * axis, axis, radius, self.model, 512) if p is not None else 0.0
         facet = float("nan")
@@ -131,12 +185,32 @@ class Editor:
         letter = "A" if breach <= 0 else "B" if breach < 2 else "C" if breach < 4 else "D" if breach < 6 else "E"
         problems = self._problems(a.margins, letter, breach, spare, pa, facet, share, front, bool(tip[0] * sign < 0.0))
         return {
-            "grade": letter, "breach_mm": breach, "min_clearance_mm": float(zone.min()), **by_side, "body_clearance_mm": float(body.min()) if body.size else None,
-            "anterior_mm": float(front), "spare_mm": spare, "p_grade_a": pa, "facet_mm": facet, "tip_share": share, "safe": not problems, "problems": problems,
-        }  # fmt: skip
+            "grade": letter,
+            "breach_mm": breach,
+            "min_clearance_mm": float(zone.min()),
+            **by_side,
+            "body_clearance_mm": float(body.min()) if body.size else None,
+            "anterior_mm": float(front),
+            "spare_mm": spare,
+            "p_grade_a": pa,
+            "facet_mm": facet,
+            "tip_share": share,
+            "safe": not problems,
+            "problems": problems,
+        }
 
     @staticmethod
-    def _problems(m: Margins, letter: str, breach: float, spare: float, pa: float, facet: float, share: float, front: float, crosses: bool) -> list[str]:
+    def _problems(
+        m: Margins,
+        letter: str,
+        breach: float,
+        spare: float,
+        pa: float,
+        facet: float,
+        share: float,
+        front: float,
+        crosses: bool,
+    ) -> list[str]:
         rules = (
             (letter != "A", f"grade {letter}: {breach:.1f} mm outside the pedicle"),
             (spare < 0.0, f"a margin is short by {-spare:.1f} mm"),
@@ -158,13 +232,17 @@ class Editor:
 
         live = self.metrics(item)
         clean = {k: v for k, v in live.items() if k not in ("safe", "problems", "grade", "min_clearance_mm")}
-        result = verified(ct, labels, replace(item, status="OK", reasons=("edited by hand",), metrics=clean), self.anatomy)
+        result = verified(
+            ct, labels, replace(item, status="OK", reasons=("edited by hand",), metrics=clean), self.anatomy
+        )
         if live["problems"]:
             return replace(result, status="LOW_CONFIDENCE", reasons=(*result.reasons, *live["problems"]))
         return result
 
 
-def open_editor(ct: Volume | None, labels: Labels, level: str, model: ErrorModel | None = None, margins: Margins | None = None) -> Editor:
+def open_editor(
+    ct: Volume | None, labels: Labels, level: str, model: ErrorModel | None = None, margins: Margins | None = None
+) -> Editor:
     """Prepare one level for editing (0.1 to 0.3 s). Raises FrameError."""
     from teleop.planning.screws import bounding_boxes, build_anatomy
 

@@ -19,7 +19,8 @@ class ErrorModel:
     """Normal errors: `lateral_mm` SD per axis of the entry point across the screw, `angle_deg` SD per axis of its direction, `depth_mm` SD along it.
 
     The default is 0.44 mm per axis (0.76 mm was the published mean deviation of 5G telerobotic screws; a 2-D error of that mean has about 0.6 mm per axis
-    including registration; 0.44 mm / 0.5 deg is this stack's own simulated guide with tracker corrections) and is a statement to be replaced by the site's numbers.
+    including registration; 0.44 mm / 0.5 deg is this stack's own simulated guide with tracker corrections) and is a statement to be
+    replaced by the site's numbers.
     """
 
     lateral_mm: float = 0.44
@@ -38,12 +39,18 @@ class ErrorModel:
 
     def with_registration(self, tre_rms_mm: float) -> ErrorModel:
         """Add a registration's RMS target error (3-D) to the robot's own: per axis tre / sqrt(3), added in squares."""
-        return replace(self, lateral_mm=math.hypot(self.lateral_mm, tre_rms_mm / math.sqrt(3.0)), source=f"{self.source} + registration TRE {tre_rms_mm:.2f} mm RMS")
+        return replace(
+            self,
+            lateral_mm=math.hypot(self.lateral_mm, tre_rms_mm / math.sqrt(3.0)),
+            source=f"{self.source} + registration TRE {tre_rms_mm:.2f} mm RMS",
+        )
 
     def samples(self, count: int = 1024) -> np.ndarray:
         """(count, 4) quasi-random errors (Sobol, fixed): lateral 1, lateral 2 (mm), angle 1, angle 2 (rad). The same for everybody, so plans reproduce."""
         unit = _normal_sobol(count)
-        return unit * np.array([self.lateral_mm, self.lateral_mm, math.radians(self.angle_deg), math.radians(self.angle_deg)])
+        return unit * np.array(
+            [self.lateral_mm, self.lateral_mm, math.radians(self.angle_deg), math.radians(self.angle_deg)]
+        )
 
 
 @lru_cache(maxsize=4)

@@ -144,11 +144,15 @@ def build(
     bone = np.where(inside, value, -np.minimum(value, np.float32(1e3))).astype(np.float32) * np.float32(step)
     bone = np.clip(bone, np.float32(-50.0), np.float32(40.0))  # 40: bone beyond the grid's edge
     walls = points_i * step + low
-    isthmus = {side: found for side in SIDES if (found := find_isthmus(bone, frame, low, step, side, level)) is not None}
+    isthmus = {
+        side: found for side in SIDES if (found := find_isthmus(bone, frame, low, step, side, level)) is not None
+    }
     margin = wall_margins(walls, normals, frame, isthmus, margins)
     facet = facet_points(labels, crop, frame, everything, all_normals, isthmus, neighbour_above)
     guarded_value, _ = distance.propagate(points_i, owner, (margin / step).astype(np.float32), active & inside, 2)
-    guarded = np.where(inside, guarded_value * np.float32(step), bone - np.float32(max(margins.medial, margins.caudal))).astype(np.float32)
+    guarded = np.where(
+        inside, guarded_value * np.float32(step), bone - np.float32(max(margins.medial, margins.caudal))
+    ).astype(np.float32)
     guarded = np.clip(guarded, np.float32(-50.0), np.float32(40.0))
     measures = {
         "body_height_mm": frame.body_height,
@@ -162,7 +166,9 @@ def build(
     return Anatomy(level, frame, low, step, g, bone, guarded, margins, isthmus, facet, "OK", (), measures, uncertainty)
 
 
-def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: float, side: str, level: str) -> Isthmus | None:
+def find_isthmus(
+    bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: float, side: str, level: str
+) -> Isthmus | None:
     """Narrowest of the pedicle's coronal sections (v planes of constant y just behind the body's back wall), by largest inscribed circle.
 
     Its axis leans to the level's published convergence, because five sections alone turn by 10 deg with a voxel's noise.
@@ -179,7 +185,7 @@ def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: 
     seat: tuple[float, float] | None = None
     # From just inside the body backwards
     for y in np.arange(frame.canal_front - 1.5, frame.canal_front + 6.0, step):
-        j = int(round((y - low[1]) / step))
+        j = round((y - low[1]) / step)
         if not 0 < j < bone.shape[1] - 1:
             continue
         section = bone[np.ix_(lateral, [j], span)][:, 0, :]
@@ -205,14 +211,23 @@ def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: 
     behind = table[:, 0] >= frame.canal_front - 0.5 * step
     at = int(np.argmin(np.where(behind, table[:, 1], np.inf)))
     if table[at, 1] <= 0.0:
-        return Isthmus(side, np.array([sign * (frame.canal_half_width + 5.0), table[at, 0], 3.0]), np.array([0.0, -1.0, 0.0]), 0.0, 0.0, table)
+        return Isthmus(
+            side,
+            np.array([sign * (frame.canal_half_width + 5.0), table[at, 0], 3.0]),
+            np.array([0.0, -1.0, 0.0]),
+            0.0,
+            0.0,
+            table,
+        )
     good = np.isfinite(table[:, 2]) & behind
     centre = np.array([table[at, 2], table[at, 0], table[at, 3]])
     slope_x = np.polyfit(table[good, 0], table[good, 2], 1)[0] if good.sum() >= 4 else 0.0
-    converge = 0.4 * float(np.arctan(np.clip(sign * slope_x, -0.2, 0.9))) + 0.6 * np.deg2rad(TYPICAL_CONVERGENCE_DEG.get(level, 10.0))
+    converge = 0.4 * float(np.arctan(np.clip(sign * slope_x, -0.2, 0.9))) + 0.6 * np.deg2rad(
+        TYPICAL_CONVERGENCE_DEG.get(level, 10.0)
+    )
     axis = np.array([-sign * np.sin(converge), -np.cos(converge), 0.0])
-    k = int(round((centre[2] - low[2]) / step))
-    i, j = int(round((centre[0] - low[0]) / step)), int(round((centre[1] - low[1]) / step))
+    k = round((centre[2] - low[2]) / step)
+    i, j = round((centre[0] - low[0]) / step), round((centre[1] - low[1]) / step)
     column = bone[i, j, :] > 0
     up, down = k, k
     while up + 1 < len(column) and column[up + 1]:
@@ -222,7 +237,9 @@ def find_isthmus(bone: np.ndarray, frame: VertebraFrame, low: np.ndarray, step: 
     return Isthmus(side, centre, axis, 2.0 * float(table[at, 1]), float((up - down + 1) * step), table)
 
 
-def wall_margins(walls: np.ndarray, normals: np.ndarray, frame: VertebraFrame, isthmus: dict[str, Isthmus], m: Margins) -> np.ndarray:
+def wall_margins(
+    walls: np.ndarray, normals: np.ndarray, frame: VertebraFrame, isthmus: dict[str, Isthmus], m: Margins
+) -> np.ndarray:
     """(N,) margin in mm of each wall point by what lies behind it. walls, normals: v coordinates, normals outward."""
     margin = np.full(len(walls), m.body)
     pedicle_zone = walls[:, 1] > frame.canal_front - 1.0
@@ -231,21 +248,45 @@ def wall_margins(walls: np.ndarray, normals: np.ndarray, frame: VertebraFrame, i
         sign = 1.0 if side == "left" else -1.0
         own = sign * walls[:, 0] > 0.0
         facing_in = sign * normals[:, 0] < -0.35
-        medial = own & pedicle_zone & facing_in & (sign * walls[:, 0] < sign * item.centre[0] + 1.0) & (walls[:, 1] < frame.canal_back + 2.0)
-        caudal = own & pedicle_zone & (normals[:, 2] < -0.5) & (walls[:, 2] < item.centre[2]) & (walls[:, 1] < frame.canal_back - 2.0)
+        medial = (
+            own
+            & pedicle_zone
+            & facing_in
+            & (sign * walls[:, 0] < sign * item.centre[0] + 1.0)
+            & (walls[:, 1] < frame.canal_back + 2.0)
+        )
+        caudal = (
+            own
+            & pedicle_zone
+            & (normals[:, 2] < -0.5)
+            & (walls[:, 2] < item.centre[2])
+            & (walls[:, 1] < frame.canal_back - 2.0)
+        )
         cranial = own & pedicle_zone & (normals[:, 2] > 0.5) & (walls[:, 2] > item.centre[2])
         margin[cranial] = m.cranial
         margin[caudal] = np.maximum(margin[caudal], m.caudal)
         margin[medial] = np.maximum(margin[medial], m.medial)
-    facing_canal = (np.abs(walls[:, 0]) < frame.canal_half_width) & (normals[:, 1] > 0.5) & (walls[:, 1] > frame.canal_front - 3.0) & (walls[:, 1] < frame.canal_front + 3.0)
+    facing_canal = (
+        (np.abs(walls[:, 0]) < frame.canal_half_width)
+        & (normals[:, 1] > 0.5)
+        & (walls[:, 1] > frame.canal_front - 3.0)
+        & (walls[:, 1] < frame.canal_front + 3.0)
+    )
     margin[facing_canal] = np.maximum(margin[facing_canal], m.canal)
     return margin
 
 
 def facet_points(
-    labels: Labels, crop: Volume, frame: VertebraFrame, walls: np.ndarray, normals: np.ndarray, isthmus: dict[str, Isthmus], neighbour_above: int | None
+    labels: Labels,
+    crop: Volume,
+    frame: VertebraFrame,
+    walls: np.ndarray,
+    normals: np.ndarray,
+    isthmus: dict[str, Isthmus],
+    neighbour_above: int | None,
 ) -> dict[str, np.ndarray]:
-    """Surface points of the own cranial facet: where the level above comes within a joint space; without that label, the upper dorsal wall of the superior articular process."""
+    """Surface points of the own cranial facet: where the level above comes within a joint space; without that label, the upper dorsal wall
+    of the superior articular process."""
     result: dict[str, np.ndarray] = {}
     other: np.ndarray | None = None
     if neighbour_above is not None:
@@ -259,7 +300,9 @@ def facet_points(
             from scipy.spatial import cKDTree
 
             mine = walls[dorsal]
-            distance_to, _ = cKDTree(frame.to_v(other)).query(mine, distance_upper_bound=FACET_JOINT_MM + 0.5 * float(crop.spacing_mm.max()))
+            distance_to, _ = cKDTree(frame.to_v(other)).query(
+                mine, distance_upper_bound=FACET_JOINT_MM + 0.5 * float(crop.spacing_mm.max())
+            )
             close = mine[np.isfinite(distance_to) & (mine[:, 2] > item.centre[2])]
             if len(close) >= 10:
                 result[side] = close[:: max(1, len(close) // 150)].astype(np.float64)

@@ -1,8 +1,11 @@
-"""Plans from and to other programs: 3D Slicer markups, legacy FCSV, ROSA. Everything comes out in LPS millimetres, status DRAFT: numbers in a file are never trusted, only lines.
+"""Plans from and to other programs: 3D Slicer markups, legacy FCSV, ROSA. Everything comes out in LPS millimetres, status DRAFT: numbers
+in a file are never trusted, only lines.
 
-* `.mrk.json`: Slicer markups schema 1.0.3, coordinateSystem 'LPS' or 'RAS' (its default is LPS), one Line per trajectory. Slicer may drop unknown properties when it saves
+* `.mrk.json`: Slicer markups schema 1.0.3, coordinateSystem 'LPS' or 'RAS' (its default is LPS), one Line per trajectory. Slicer may drop
+  unknown properties when it saves
   again, so diameter and grade also stand in the description and the native plan stays the record.
-* `.fcsv`: read only (Slicer declares it legacy). Its header's coordinate system must be named; files written with LPS points under a RAS header exist and cannot be told apart here, the
+* `.fcsv`: read only (Slicer declares it legacy). Its header's coordinate system must be named; files written with LPS points under a RAS
+  header exist and cannot be told apart here, the
   grader will find such a line outside the bone.
 * `.ros`: ROSA case file, rows of [TRAJECTORY]: name type colour 1 entry 1 target length diameter, LPS.
 """
@@ -45,15 +48,33 @@ def to_markups(plan: Plan, coordinates: str = "LPS") -> dict[str, Any]:
             continue
         entry, tip = (point * flip for point in item.line())
         orientation = guide_orientation((tip - entry) / np.linalg.norm(tip - entry)).ravel().round(9).tolist()
-        text = f"{item.kind}; diameter {item.diameter_mm} mm; length {item.length_mm} mm; status {item.status}; grade {item.metrics.get('grade', '?')}; plan {plan.hash[:16]}"
+        text = f"{item.kind}; diameter {item.diameter_mm} mm; length {item.length_mm} mm; status {item.status}; grade "
+        f"{item.metrics.get('grade', '?')}; plan {plan.hash[:16]}"
         points = [
-            {"id": str(n + 1), "label": label, "position": [round(float(c), 3) for c in point], "orientation": orientation, "selected": True, "locked": False, "visibility": True, "positionStatus": "defined"}
+            {
+                "id": str(n + 1),
+                "label": label,
+                "position": [round(float(c), 3) for c in point],
+                "orientation": orientation,
+                "selected": True,
+                "locked": False,
+                "visibility": True,
+                "positionStatus": "defined",
+            }
             for n, (label, point) in enumerate((("entry", entry), ("tip", tip)))
         ]
         markups.append(
-            {"type": "Line", "name": item.id, "coordinateSystem": coordinates, "coordinateUnits": "mm", "description": text, "locked": True, "controlPoints": points,
-             "measurements": [{"name": "diameter", "enabled": False, "value": item.diameter_mm, "units": "mm"}]}
-        )  # fmt: skip
+            {
+                "type": "Line",
+                "name": item.id,
+                "coordinateSystem": coordinates,
+                "coordinateUnits": "mm",
+                "description": text,
+                "locked": True,
+                "controlPoints": points,
+                "measurements": [{"name": "diameter", "enabled": False, "value": item.diameter_mm, "units": "mm"}],
+            }
+        )
     return {"@schema": MARKUPS_SCHEMA, "markups": markups}
 
 
@@ -93,11 +114,16 @@ def read_markups(path: str | Path, diameter_mm: float = 5.5) -> list[LinearTraje
         if markup.get("type") not in ("Line", "Fiducial"):
             continue
         if len(points) != 2:
-            raise PlanError(f"{path}: markup {markup.get('name', number)!r} has {len(points)} defined points, a trajectory needs entry and tip")
+            raise PlanError(
+                f"{path}: markup {markup.get('name', number)!r} has {len(points)} defined points, a trajectory needs entry and tip"
+            )
         labels = [str(p.get("label", "")).lower() for p in points]
         swap = ("tip" in labels[0] or "target" in labels[0]) and "entry" in labels[1]
         entry, tip = (np.array(p["position"], dtype=float) * flip for p in (reversed(points) if swap else points))
-        found = next((float(m["value"]) for m in markup.get("measurements", []) if m.get("name") == "diameter" and "value" in m), None)
+        found = next(
+            (float(m["value"]) for m in markup.get("measurements", []) if m.get("name") == "diameter" and "value" in m),
+            None,
+        )
         match = re.search(r"diameter\s+([0-9.]+)", str(markup.get("description", "")))
         diameter = found if found is not None else float(match.group(1)) if match else diameter_mm
         result.append(_imported(str(markup.get("name") or f"line{number + 1}"), entry, tip, diameter, path))
@@ -123,15 +149,23 @@ def read_fcsv(path: str | Path, diameter_mm: float = 5.5) -> list[LinearTrajecto
             except ValueError as error:
                 raise PlanError(f"{path}: {line[:60]!r} is no fiducial") from error
     if system not in ("0", "RAS", "1", "LPS"):
-        raise PlanError(f"{path}: the header does not say whether points are RAS or LPS (CoordinateSystem = {system or 'missing'}); refusing to guess")
+        raise PlanError(
+            f"{path}: the header does not say whether points are RAS or LPS (CoordinateSystem = {system or 'missing'}); refusing to guess"
+        )
     if not rows or len(rows) % 2:
         raise PlanError(f"{path}: {len(rows)} points; entry and tip are needed for each trajectory")
     flip = _FLIP if system in ("0", "RAS") else np.ones(3)
-    return [_imported(rows[i][1] or f"line{i // 2 + 1}", rows[i][0] * flip, rows[i + 1][0] * flip, diameter_mm, path) for i in range(0, len(rows), 2)]
+    return [
+        _imported(rows[i][1] or f"line{i // 2 + 1}", rows[i][0] * flip, rows[i + 1][0] * flip, diameter_mm, path)
+        for i in range(0, len(rows), 2)
+    ]
 
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
-_ROSA_ROW = re.compile(rf"^\s*(\S+)\s+(\d+)\s+(\d+)\s+([01])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+([01])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*$", re.MULTILINE)
+_ROSA_ROW = re.compile(
+    rf"^\s*(\S+)\s+(\d+)\s+(\d+)\s+([01])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+([01])\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s*$",
+    re.MULTILINE,
+)
 
 
 def read_rosa(path: str | Path) -> list[LinearTrajectory]:
@@ -151,12 +185,25 @@ def read_rosa(path: str | Path) -> list[LinearTrajectory]:
     return result
 
 
-def _imported(name: str, entry: np.ndarray, tip: np.ndarray, diameter: float, path: Path, kind: str = "pedicle_screw") -> LinearTrajectory:
+def _imported(
+    name: str, entry: np.ndarray, tip: np.ndarray, diameter: float, path: Path, kind: str = "pedicle_screw"
+) -> LinearTrajectory:
     level, side = guess_level_side(name)
     length = float(np.linalg.norm(tip - entry))
     if not math.isfinite(length) or length < 1.0:
         raise PlanError(f"{path}: {name!r}: entry {entry} and tip {tip} make no line")
-    return trajectory(name, kind, entry, tip - entry, length, diameter, level=level, side=side, status="DRAFT", reasons=(f"imported from {path.name}",))
+    return trajectory(
+        name,
+        kind,
+        entry,
+        tip - entry,
+        length,
+        diameter,
+        level=level,
+        side=side,
+        status="DRAFT",
+        reasons=(f"imported from {path.name}",),
+    )
 
 
 def read_any(path: str | Path, diameter_mm: float = 5.5) -> list[LinearTrajectory]:

@@ -32,7 +32,8 @@ class FrameError(ValueError):
 
 @dataclass(frozen=True)
 class VertebraFrame:
-    """lps_T_v: 4 x 4 rigid. Canal extents and body extents in v coordinates, mm. hole_mm2: area of the projected foramen. inferred: canal taken from neighbours."""
+    """lps_T_v: 4 x 4 rigid. Canal extents and body extents in v coordinates, mm. hole_mm2: area of the projected foramen. inferred: canal
+    taken from neighbours."""
 
     lps_T_v: np.ndarray
     canal_front: float
@@ -146,11 +147,14 @@ def canal_direction(points: np.ndarray, start: np.ndarray, cone_deg: float) -> t
     return best, value
 
 
-def find_frame(points: np.ndarray, core: np.ndarray, up_hint: np.ndarray | None, canal_hint: np.ndarray | None = None) -> VertebraFrame:
+def find_frame(
+    points: np.ndarray, core: np.ndarray, up_hint: np.ndarray | None, canal_hint: np.ndarray | None = None
+) -> VertebraFrame:
     """Frame of one vertebra.
 
     points: (N, 3) LPS mm of its bone at about 1.5 mm spacing. core: (M, 3) LPS mm of its thickest part (the body). up_hint: cranial direction from the
-    neighbours, or None (then 42 deg about the image's cranial axis are searched). canal_hint: a point of the canal (from a canal label or from neighbours), used where the ring is open.
+    neighbours, or None (then 42 deg about the image's cranial axis are searched). canal_hint: a point of the canal (from a canal label or
+    from neighbours), used where the ring is open.
     Raises FrameError (BAD_GEOMETRY) when there is no ring and no hint.
     """
     centre = points.mean(axis=0)
@@ -166,7 +170,11 @@ def find_frame(points: np.ndarray, core: np.ndarray, up_hint: np.ndarray | None,
     closed = pixels * PIXEL_MM**2 >= MIN_HOLE_MM2
     if not closed:
         if canal_hint is None:
-            raise FrameError("BAD_GEOMETRY", f"no closed spinal canal in the label (largest ring opening {pixels * PIXEL_MM**2:.0f} mm2, need {MIN_HOLE_MM2:.0f}); laminectomy, lysis or a cut label?")
+            raise FrameError(
+                "BAD_GEOMETRY",
+                f"no closed spinal canal in the label (largest ring opening {pixels * PIXEL_MM**2:.0f} mm2, need "
+                f"{MIN_HOLE_MM2:.0f}); laminectomy, lysis or a cut label?",
+            )
         up = start
     body_centre = core.mean(axis=0)
     frame: VertebraFrame | None = None
@@ -178,7 +186,9 @@ def find_frame(points: np.ndarray, core: np.ndarray, up_hint: np.ndarray | None,
     return frame
 
 
-def _refine(points: np.ndarray, body_centre: np.ndarray, up: np.ndarray, canal_hint: np.ndarray | None) -> VertebraFrame:
+def _refine(
+    points: np.ndarray, body_centre: np.ndarray, up: np.ndarray, canal_hint: np.ndarray | None
+) -> VertebraFrame:
     u, w = _basis(up)
     centre = points.mean(axis=0)
     size = int(2.0 * np.linalg.norm(points - centre, axis=1).max() / PIXEL_MM) + 6
@@ -233,7 +243,17 @@ def _refine(points: np.ndarray, body_centre: np.ndarray, up: np.ndarray, canal_h
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, body_centre
     return VertebraFrame(
-        pose, front, rear, half_width, float(low[1]), float(top - bottom), float(high[0] - low[0]), float(front - low[1]), float(len(hole)) * PIXEL_MM**2, canal_hint is not None, tilt
+        pose,
+        front,
+        rear,
+        half_width,
+        float(low[1]),
+        float(top - bottom),
+        float(high[0] - low[0]),
+        float(front - low[1]),
+        float(len(hole)) * PIXEL_MM**2,
+        canal_hint is not None,
+        tilt,
     )
 
 

@@ -1,7 +1,9 @@
 """The independent verifier: what a screw does to the labelled bone, measured another way than the planner searched.
 
-It shares no distance field with the planner: the label itself is sampled (tri-linear, half level) on rays from the screw's axis, 36 around and every 0.5 mm along, outwards in
-0.1 mm steps. Gertzbein-Robbins (modified A to E) is the letter of the *pedicle zone*: from 4 mm under the dorsal cortex (every screw pierces that) to the posterior wall of the body.
+It shares no distance field with the planner: the label itself is sampled (tri-linear, half level) on rays from the screw's axis, 36 around
+and every 0.5 mm along, outwards in
+0.1 mm steps. Gertzbein-Robbins (modified A to E) is the letter of the *pedicle zone*: from 4 mm under the dorsal cortex (every screw
+pierces that) to the posterior wall of the body.
 Anterior, endplate and lateral body wall, canal, facet (Babu) and Heary are reported apart. It grades any line from anywhere.
 """
 
@@ -33,7 +35,8 @@ def gertzbein_robbins(breach_mm: float) -> str:
 
 @dataclass(frozen=True)
 class GradeReport:
-    """Millimetres. clearance: least bone left around the shank in the pedicle zone (negative: breach). contradictions: claims of the plan this grader denies."""
+    """Millimetres. clearance: least bone left around the shank in the pedicle zone (negative: breach). contradictions: claims of the plan
+    this grader denies."""
 
     level: str
     side: str
@@ -90,7 +93,9 @@ def nearest_level(labels: Labels, entry: np.ndarray, tip: np.ndarray) -> str:
     counts = {name: int((values == value).sum()) for value, name in labels.names.items()}
     best = max(counts, key=lambda name: counts[name], default="")
     if not best or counts[best] == 0:
-        raise GradeError("the line passes through no labelled vertebra; wrong coordinate system (LPS/RAS) or wrong image?")
+        raise GradeError(
+            "the line passes through no labelled vertebra; wrong coordinate system (LPS/RAS) or wrong image?"
+        )
     return best
 
 
@@ -109,7 +114,9 @@ def frame_of(labels: Labels, level: str) -> VertebraFrame:
     return find_frame(points, core_points(coarse, crop.spacing_mm * stride, matrix), up_hint(labels, boxes, level))
 
 
-def grade_screw(labels: Labels, item: LinearTrajectory, ct: Volume | None = None, frame: VertebraFrame | None = None) -> GradeReport:
+def grade_screw(
+    labels: Labels, item: LinearTrajectory, ct: Volume | None = None, frame: VertebraFrame | None = None
+) -> GradeReport:
     """Grade one trajectory. Raises GradeError (outside the image, no vertebra), FrameError (no anatomy), PlanError (no line)."""
     entry, tip = item.line()
     radius, length, axis = item.diameter_mm / 2.0, float(np.linalg.norm(tip - entry)), item.axis
@@ -168,19 +175,30 @@ def grade_screw(labels: Labels, item: LinearTrajectory, ct: Volume | None = None
     pedicle = y > frame.canal_front
     zone = clearance[pedicle] if pedicle.any() else clearance[:1]
     breach = float(max(0.0, -zone.min()))
-    sectors = {"lateral": np.cos(theta) > 0.7, "medial": np.cos(theta) < -0.7, "cranial": np.sin(theta) > 0.7, "caudal": np.sin(theta) < -0.7}
+    sectors = {
+        "lateral": np.cos(theta) > 0.7,
+        "medial": np.cos(theta) < -0.7,
+        "cranial": np.sin(theta) > 0.7,
+        "caudal": np.sin(theta) < -0.7,
+    }
     by_side = {name: float(zone[:, chosen].min()) for name, chosen in sectors.items()}
     worst = min(by_side, key=lambda name: by_side[name])
     body = clearance[~pedicle]
     ahead = inside & (fine >= length - 1e-9)
     run = np.flatnonzero(~inside & (fine >= length))
-    anterior = float(fine[run[0]] - length) if len(run) and ahead.any() and inside[np.searchsorted(fine, length)] else (30.0 if ahead.all() and ahead.any() else 0.0)
+    anterior = (
+        float(fine[run[0]] - length)
+        if len(run) and ahead.any() and inside[np.searchsorted(fine, length)]
+        else (30.0 if ahead.all() and ahead.any() else 0.0)
+    )
     tip_v = frame.to_v(tip)[0]
     share = float((frame.canal_front - tip_v[1]) / (frame.canal_front - frame.body_front))
     shaft_v = frame.to_v(centres)
     lateral = side_sign * shaft_v[:, 0]
     in_canal_band = (shaft_v[:, 1] > frame.canal_front) & (shaft_v[:, 1] < frame.canal_back) & pedicle
-    canal = float((lateral[in_canal_band] - frame.canal_half_width).min() - radius) if in_canal_band.any() else float("nan")
+    canal = (
+        float((lateral[in_canal_band] - frame.canal_half_width).min() - radius) if in_canal_band.any() else float("nan")
+    )
     facet = _facet(labels, level, frame, entry, axis, s_entry, radius, side_sign)
     angle = _entry_angle(bone, crop, entry + s_entry * axis, axis)
     hu = float("nan")
@@ -192,16 +210,34 @@ def grade_screw(labels: Labels, item: LinearTrajectory, ct: Volume | None = None
     medial_or_caudal = min(by_side["medial"], by_side["caudal"]) < 0.0
     heary = 4 if medial_or_caudal else 3 if front_out or lateral_body else 2 if breach > 0.0 else 1
     report = GradeReport(
-        level, "left" if side_sign > 0 else "right", gertzbein_robbins(breach), breach, worst if breach > 0 else "", float(zone.min()), by_side,
-        float(body.min()) if body.size else float("nan"), anterior, canal, facet, 0 if not facet < 0.0 else 2, heary, share,
-        bool(tip_v[0] * side_sign < 0.0), angle, hu, float(inside[(fine >= s_entry) & (fine <= length)].mean()), _contradictions(item, breach, float(zone.min()), level, side_sign),
-    )  # fmt: skip
+        level,
+        "left" if side_sign > 0 else "right",
+        gertzbein_robbins(breach),
+        breach,
+        worst if breach > 0 else "",
+        float(zone.min()),
+        by_side,
+        float(body.min()) if body.size else float("nan"),
+        anterior,
+        canal,
+        facet,
+        0 if not facet < 0.0 else 2,
+        heary,
+        share,
+        bool(tip_v[0] * side_sign < 0.0),
+        angle,
+        hu,
+        float(inside[(fine >= s_entry) & (fine <= length)].mean()),
+        _contradictions(item, breach, float(zone.min()), level, side_sign),
+    )
     return report
 
 
 def _entry_angle(bone: np.ndarray, crop: Volume, entry: np.ndarray, axis: np.ndarray) -> float:
     """Angle between the axis and the inward surface normal at the entry, degrees: a drill skives on a steep surface."""
-    directions = np.array([[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) != (0, 0, 0)], dtype=float)
+    directions = np.array(
+        [[x, y, z] for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) != (0, 0, 0)], dtype=float
+    )
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     shells = np.concatenate([r * directions for r in (1.5, 2.5, 3.5)])
     filled = ndimage.map_coordinates(bone, crop.to_ijk(entry + shells).T, order=1, mode="constant")
@@ -210,8 +246,18 @@ def _entry_angle(bone: np.ndarray, crop: Volume, entry: np.ndarray, axis: np.nda
     return float("nan") if norm < 1e-9 else float(np.degrees(np.arccos(np.clip(gradient @ axis / norm, -1.0, 1.0))))
 
 
-def _facet(labels: Labels, level: str, frame: VertebraFrame, entry: np.ndarray, axis: np.ndarray, s_entry: float, radius: float, side_sign: float) -> float:
-    """Distance from the shank's surface to the cranial neighbour's bone near the entry, mm; nan without that label. The joint lies between, so < 0 is a violated facet."""
+def _facet(
+    labels: Labels,
+    level: str,
+    frame: VertebraFrame,
+    entry: np.ndarray,
+    axis: np.ndarray,
+    s_entry: float,
+    radius: float,
+    side_sign: float,
+) -> float:
+    """Distance from the shank's surface to the cranial neighbour's bone near the entry, mm; nan without that label. The joint lies
+    between, so < 0 is a violated facet."""
     order = LEVELS.index(level)
     above = LEVELS[order - 1] if order else ""
     if above not in labels.levels:
@@ -231,7 +277,9 @@ def _facet(labels: Labels, level: str, frame: VertebraFrame, entry: np.ndarray, 
     return distance - radius - 0.5 * float(labels.volume.spacing_mm.min())
 
 
-def _contradictions(item: LinearTrajectory, breach: float, clearance: float, level: str, side_sign: float) -> tuple[str, ...]:
+def _contradictions(
+    item: LinearTrajectory, breach: float, clearance: float, level: str, side_sign: float
+) -> tuple[str, ...]:
     found = []
     side = "left" if side_sign > 0 else "right"
     if item.level and item.level != level:

@@ -12,6 +12,7 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -62,7 +63,11 @@ class Volume:
             digest = hashlib.sha256(b"longhand-volume/1")
             digest.update(np.asarray(self.data.shape, dtype="<i4").tobytes())
             digest.update(np.round(self.lps_T_ijk * 1e3).astype("<i8").tobytes())
-            voxels = self.data if self.data.dtype == np.dtype("<i2") else np.clip(np.rint(self.data), -32768, 32767).astype("<i2")
+            voxels = (
+                self.data
+                if self.data.dtype == np.dtype("<i2")
+                else np.clip(np.rint(self.data), -32768, 32767).astype("<i2")
+            )
             digest.update(np.asfortranarray(voxels).tobytes(order="F"))
             cached = self.meta["_sha256"] = digest.hexdigest()
         return str(cached)
@@ -73,7 +78,12 @@ class Volume:
         high = np.minimum(np.asarray(high, dtype=int), self.data.shape)
         matrix = self.lps_T_ijk.copy()
         matrix[:3, 3] = self.to_lps(low[None].astype(float))[0]
-        return Volume(self.data[low[0] : high[0], low[1] : high[1], low[2] : high[2]], matrix, self.frame_of_reference_uid, self.source)
+        return Volume(
+            self.data[low[0] : high[0], low[1] : high[1], low[2] : high[2]],
+            matrix,
+            self.frame_of_reference_uid,
+            self.source,
+        )
 
 
 def canonical(data: np.ndarray, lps_T_ijk: np.ndarray, **kept: object) -> Volume:
@@ -91,12 +101,16 @@ def canonical(data: np.ndarray, lps_T_ijk: np.ndarray, **kept: object) -> Volume
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     if (spacing < SPACING_LIMITS_MM[0]).any() or (spacing > SPACING_LIMITS_MM[1]).any():
         text = " x ".join(f"{s:.4g}" for s in spacing)
-        raise ImageError(f"voxel size {text} mm is outside {SPACING_LIMITS_MM[0]}..{SPACING_LIMITS_MM[1]} mm: wrong unit (m, cm, um) or a broken header")
+        raise ImageError(
+            f"voxel size {text} mm is outside {SPACING_LIMITS_MM[0]}..{SPACING_LIMITS_MM[1]} mm: wrong unit (m, cm, um) or a broken header"
+        )
     unit = matrix[:3, :3] / spacing
     shear = np.abs(unit.T @ unit - np.eye(3)).max()
     if shear > 1e-3:
         angle = np.degrees(np.arcsin(min(1.0, shear)))
-        raise ImageError(f"the voxel axes are not orthogonal ({angle:.2f} deg of shear, gantry tilt?): resample to an orthogonal grid before planning")
+        raise ImageError(
+            f"the voxel axes are not orthogonal ({angle:.2f} deg of shear, gantry tilt?): resample to an orthogonal grid before planning"
+        )
     best = max(permutations(range(3)), key=lambda order: sum(abs(unit[axis, order[axis]]) for axis in range(3)))
     data = data.transpose(best)
     matrix = matrix[:, [*best, 3]]
@@ -111,19 +125,29 @@ def canonical(data: np.ndarray, lps_T_ijk: np.ndarray, **kept: object) -> Volume
 
 def _read_nifti(path: Path) -> Volume:
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
     except Exception as error:
         raise ImageError(f"{path}: not readable as NIfTI ({error})") from error
     header = image.header
     if int(header.get("sform_code", 1)) == 0 and int(header.get("qform_code", 1)) == 0:
-        raise ImageError(f"{path}: the header has neither sform nor qform, so left and right are unknown; convert again from DICOM with orientation")
+        raise ImageError(
+            f"{path}: the header has neither sform nor qform, so left and right are unknown; convert again from DICOM with orientation"
+        )
     shape = tuple(n for n in image.shape if n != 1) if len(image.shape) > 3 else image.shape
     if len(shape) != 3:
         raise ImageError(f"{path}: shape {image.shape} is not a 3-D image")
-    unscaled = image.dataobj.slope in (1, None) and image.dataobj.inter in (0, None) if hasattr(image.dataobj, "slope") else False
-    raw = np.asanyarray(image.dataobj.get_unscaled() if unscaled and hasattr(image.dataobj, "get_unscaled") else image.dataobj).reshape(shape)
+    unscaled = (
+        image.dataobj.slope in (1, None) and image.dataobj.inter in (0, None)
+        if hasattr(image.dataobj, "slope")
+        else False
+    )
+    raw = np.asanyarray(
+        image.dataobj.get_unscaled() if unscaled and hasattr(image.dataobj, "get_unscaled") else image.dataobj
+    ).reshape(shape)
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise ImageError(f"{path}: {int((~np.isfinite(raw)).sum())} voxels are NaN or infinite; fill them before planning")
+        raise ImageError(
+            f"{path}: {int((~np.isfinite(raw)).sum())} voxels are NaN or infinite; fill them before planning"
+        )
     return canonical(raw, RAS_TO_LPS @ np.asarray(image.affine, dtype=float), source=str(path))
 
 
@@ -148,7 +172,9 @@ def load_ct(path: str | Path, series: str | None = None) -> Volume:
     data = volume.data
     if data.dtype != np.int16:
         if data.min() < -32768 or data.max() > 32767:
-            raise ImageError(f"{path}: values {data.min()}..{data.max()} do not fit HU; unsigned wrap-around or a missing rescale?")
+            raise ImageError(
+                f"{path}: values {data.min()}..{data.max()} do not fit HU; unsigned wrap-around or a missing rescale?"
+            )
         data = np.rint(data).astype(np.int16) if data.dtype.kind == "f" else data.astype(np.int16)
     check_hounsfield(data, str(path))
     return Volume(data, volume.lps_T_ijk, volume.frame_of_reference_uid, volume.source, volume.meta)
@@ -159,19 +185,27 @@ def check_hounsfield(data: np.ndarray, name: str) -> None:
     sample = data[:: max(1, data.shape[0] // 64), :: max(1, data.shape[1] // 64), :: max(1, data.shape[2] // 64)]
     low, high = int(sample.min()), int(sample.max())
     if high - low < 300:
-        raise ImageError(f"{name}: values span only {low}..{high}; this is not a CT in Hounsfield units (a label map, or a normalised image?)")
+        raise ImageError(
+            f"{name}: values span only {low}..{high}; this is not a CT in Hounsfield units (a label map, or a normalised image?)"
+        )
     if low >= 0 and float(np.median(sample)) > 500.0:
-        raise ImageError(f"{name}: no negative value and median {float(np.median(sample)):.0f}: the rescale intercept (-1024) seems not to have been applied")
+        raise ImageError(
+            f"{name}: no negative value and median {float(np.median(sample)):.0f}: the rescale intercept (-1024) seems not to have been applied"
+        )
 
 
 def same_grid(a: Volume, b: Volume, tolerance_mm: float = 0.1) -> None:
     """Raise ImageError unless both volumes have the same shape and the corners of their grids agree within tolerance."""
     if a.data.shape != b.data.shape:
-        raise ImageError(f"image {a.data.shape} and labels {b.data.shape} have different shapes; resample the labels onto the image")
+        raise ImageError(
+            f"image {a.data.shape} and labels {b.data.shape} have different shapes; resample the labels onto the image"
+        )
     corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(a.data.shape) - 1)
     gap = float(np.linalg.norm(a.to_lps(corners) - b.to_lps(corners), axis=1).max())
     if gap > tolerance_mm:
-        raise ImageError(f"image and labels lie up to {gap:.2f} mm apart although their shapes agree; their affines differ (flip? wrong file?)")
+        raise ImageError(
+            f"image and labels lie up to {gap:.2f} mm apart although their shapes agree; their affines differ (flip? wrong file?)"
+        )
 
 
 def write_nifti(volume: Volume, path: str | Path, compresslevel: int = 3) -> None:

@@ -1,8 +1,11 @@
 """The proof behind an honest no.
 
-Claim: no straight axis through this pedicle keeps `need` everywhere. Every axis that reaches the body through the pedicle crosses every coronal plane between the
-canal's front and the isthmus region, inside the pedicle's cross-section there. The margin field is 1-Lipschitz, so over one plane it cannot exceed its largest grid value
-by more than half the grid's diagonal. The smallest of these plane bounds bounds every pose. Where that is not below `need`, a branch and bound over (u, w, a, b) tightens it:
+Claim: no straight axis through this pedicle keeps `need` everywhere. Every axis that reaches the body through the pedicle crosses every
+coronal plane between the
+canal's front and the isthmus region, inside the pedicle's cross-section there. The margin field is 1-Lipschitz, so over one plane it
+cannot exceed its largest grid value
+by more than half the grid's diagonal. The smallest of these plane bounds bounds every pose. Where that is not below `need`, a branch and
+bound over (u, w, a, b) tightens it:
 a box of poses cannot beat its centre by more than the largest displacement of any axis point within the box.
 """
 
@@ -21,8 +24,14 @@ INTERPOLATION_MM = 0.05
 
 def prove(p: Any, need: float, best_found: float) -> dict[str, Any]:
     """Try to prove that no axis keeps `need` (mm, radius + reserve). -> {certified, upper_bound_mm, need_mm, best_found_mm, kind, boxes, narrowest_lps_mm}."""
-    section_bound, y_at, point = _section_bound(p)
-    result: dict[str, Any] = {"need_mm": need, "best_found_mm": best_found, "kind": "section", "boxes": 0, "narrowest_lps_mm": p.anatomy.frame.to_lps(point)[0].round(2).tolist()}
+    section_bound, _y_at, point = _section_bound(p)
+    result: dict[str, Any] = {
+        "need_mm": need,
+        "best_found_mm": best_found,
+        "kind": "section",
+        "boxes": 0,
+        "narrowest_lps_mm": p.anatomy.frame.to_lps(point)[0].round(2).tolist(),
+    }
     bound = section_bound
     if bound >= need:
         a = p.anatomy
@@ -31,7 +40,17 @@ def prove(p: Any, need: float, best_found: float) -> dict[str, Any]:
         y0, y1 = p.y_at(0.2), float(near[:, 0].max())  # every screw of use reaches a fifth of the body
         half_u, half_w = p.isthmus.width / 2.0 + 1.5, p.isthmus.height / 2.0 + 1.5
         upper, boxes, found = _branch_and_bound(
-            a.guarded, a.low, a.step, p.sign, p.isthmus.centre, np.array([half_u, half_w]), np.deg2rad(np.array([-15.0, 46.0, -22.0, 22.0])), y0, y1, need, 400_000
+            a.guarded,
+            a.low,
+            a.step,
+            p.sign,
+            p.isthmus.centre,
+            np.array([half_u, half_w]),
+            np.deg2rad(np.array([-15.0, 46.0, -22.0, 22.0])),
+            y0,
+            y1,
+            need,
+            400_000,
         )
         bound = min(bound, float(upper) + INTERPOLATION_MM)
         result |= {"kind": "branch-and-bound", "boxes": int(boxes)}
@@ -47,12 +66,14 @@ def _section_bound(p: Any) -> tuple[float, float, np.ndarray]:
     x = a.low[0] + a.step * np.arange(a.guarded.shape[0])
     z = a.low[2] + a.step * np.arange(a.guarded.shape[2])
     f = a.frame
-    lateral = np.flatnonzero((p.sign * x > max(2.0, 0.4 * f.canal_half_width)) & (p.sign * x < f.canal_half_width + 24.0))
+    lateral = np.flatnonzero(
+        (p.sign * x > max(2.0, 0.4 * f.canal_half_width)) & (p.sign * x < f.canal_half_width + 24.0)
+    )
     tall = np.flatnonzero(np.abs(z) < f.body_height / 2.0 + 4.0)
     best, best_y, best_point = np.inf, 0.0, p.isthmus.centre
     half_diagonal = a.step * np.sqrt(2.0) / 2.0
     for y in p.isthmus.sections[:, 0]:
-        j = int(round((y - a.low[1]) / a.step))
+        j = round((y - a.low[1]) / a.step)
         plane = a.guarded[np.ix_(lateral, [j], tall)][:, 0, :]
         top = float(plane.max()) + half_diagonal + INTERPOLATION_MM
         if top < best:
@@ -81,8 +102,18 @@ def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, ne
     """Upper bound of the best pose's value. Stops at `limit` boxes or as soon as a pose >= need is found (then returns it)."""
     reach = max(abs(y0 - centre[1]), abs(y1 - centre[1]))
     stack = np.empty((200_000, 8))
-    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0.0, 0.0, 0.5 * (angles[0] + angles[1]), 0.5 * (angles[2] + angles[3])
-    stack[0, 4], stack[0, 5], stack[0, 6], stack[0, 7] = half[0], half[1], 0.5 * (angles[1] - angles[0]), 0.5 * (angles[3] - angles[2])
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = (
+        0.0,
+        0.0,
+        0.5 * (angles[0] + angles[1]),
+        0.5 * (angles[2] + angles[3]),
+    )
+    stack[0, 4], stack[0, 5], stack[0, 6], stack[0, 7] = (
+        half[0],
+        half[1],
+        0.5 * (angles[1] - angles[0]),
+        0.5 * (angles[3] - angles[2]),
+    )
     top = 1
     boxes = 0
     upper = -1e9
@@ -100,7 +131,9 @@ def _branch_and_bound(guarded, low, step, sign, centre, half, angles, y0, y1, ne
         amax = max(abs(a - ha), abs(a + ha))
         bmax = max(abs(b - hb), abs(b + hb))
         dx = hu + reach * ha / np.cos(amax) ** 2
-        dz = hw + reach * (hb / (np.cos(bmax) ** 2 * np.cos(amax)) + ha * np.tan(bmax) * np.sin(amax) / np.cos(amax) ** 2)
+        dz = hw + reach * (
+            hb / (np.cos(bmax) ** 2 * np.cos(amax)) + ha * np.tan(bmax) * np.sin(amax) / np.cos(amax) ** 2
+        )
         bound = value + np.sqrt(dx * dx + dz * dz)
         if bound < need or boxes + top > limit or top + 2 > 200_000:
             if bound > upper:

@@ -10,13 +10,28 @@ import numpy as np
 
 from teleop.planning.images import ImageError, Volume, _is_nifti, _read_nifti, same_grid
 
-LEVELS: tuple[str, ...] = (*(f"C{i}" for i in range(1, 8)), *(f"T{i}" for i in range(1, 13)), *(f"L{i}" for i in range(1, 6)), "S1")
+LEVELS: tuple[str, ...] = (
+    *(f"C{i}" for i in range(1, 8)),
+    *(f"T{i}" for i in range(1, 13)),
+    *(f"L{i}" for i in range(1, 6)),
+    "S1",
+)
 """Cranial to caudal."""
 SIDES: tuple[str, str] = ("left", "right")
 
-TOTALSEGMENTATOR: dict[int, str] = {26: "S1", **{32 - i: f"L{i}" for i in range(1, 6)}, **{44 - i: f"T{i}" for i in range(1, 13)}, **{51 - i: f"C{i}" for i in range(1, 8)}}
+TOTALSEGMENTATOR: dict[int, str] = {
+    26: "S1",
+    **{32 - i: f"L{i}" for i in range(1, 6)},
+    **{44 - i: f"T{i}" for i in range(1, 13)},
+    **{51 - i: f"C{i}" for i in range(1, 8)},
+}
 """TotalSegmentator v2 'total' task: 26 S1, 27 L5 ... 31 L1, 32 T12 ... 43 T1, 44 C7 ... 50 C1."""
-VERSE: dict[int, str] = {**{i: f"C{i}" for i in range(1, 8)}, **{i + 7: f"T{i}" for i in range(1, 13)}, **{i + 19: f"L{i}" for i in range(1, 6)}, 26: "S1"}
+VERSE: dict[int, str] = {
+    **{i: f"C{i}" for i in range(1, 8)},
+    **{i + 7: f"T{i}" for i in range(1, 13)},
+    **{i + 19: f"L{i}" for i in range(1, 6)},
+    26: "S1",
+}
 """VerSe / SPINEPS instances: 1..7 C, 8..19 T, 20..24 L1..L5 (25 L6 and 28 T13 exist there and are not planned)."""
 SCHEMES: dict[str, dict[int, str]] = {"totalsegmentator": TOTALSEGMENTATOR, "verse": VERSE}
 
@@ -52,7 +67,9 @@ def detect_scheme(values: list[int]) -> str:
         return "verse"
     if values and all(26 <= v <= 28 for v in values):
         return "totalsegmentator"
-    raise ImageError(f"label values {values[:12]} fit neither the TotalSegmentator nor the VerSe scheme; give a mapping file {{\"L4\": value, ...}}")
+    raise ImageError(
+        f'label values {values[:12]} fit neither the TotalSegmentator nor the VerSe scheme; give a mapping file {{"L4": value, ...}}'
+    )
 
 
 def parse_mapping(path: str | Path) -> dict[int, str]:
@@ -68,7 +85,13 @@ def parse_mapping(path: str | Path) -> dict[int, str]:
     return mapping
 
 
-def load_labels(path: str | Path, ct: Volume | None = None, scheme: str = "auto", mapping: dict[int, str] | None = None, structures: str | Path | None = None) -> Labels:
+def load_labels(
+    path: str | Path,
+    ct: Volume | None = None,
+    scheme: str = "auto",
+    mapping: dict[int, str] | None = None,
+    structures: str | Path | None = None,
+) -> Labels:
     """Read a NIfTI label map and interpret it.
 
     scheme: 'auto', 'totalsegmentator', 'verse'; mapping overrides it. ct: when given, the grids must agree. structures: optional SPINEPS-style sub-region
@@ -81,9 +104,8 @@ def load_labels(path: str | Path, ct: Volume | None = None, scheme: str = "auto"
         raise ImageError(f"{path}: label maps are read from .nii or .nii.gz")
     volume = _read_nifti(path)
     data = volume.data
-    if data.dtype.kind == "f":
-        if not np.array_equal(data, np.rint(data)):
-            raise ImageError(f"{path}: label values are not whole numbers; was the label map interpolated?")
+    if data.dtype.kind == "f" and not np.array_equal(data, np.rint(data)):
+        raise ImageError(f"{path}: label values are not whole numbers; was the label map interpolated?")
     if data.min() < 0 or data.max() > 255:
         raise ImageError(f"{path}: label values run {data.min()}..{data.max()}, expected 0..255")
     volume = Volume(data.astype(np.uint8), volume.lps_T_ijk, volume.frame_of_reference_uid, volume.source)
@@ -94,12 +116,22 @@ def load_labels(path: str | Path, ct: Volume | None = None, scheme: str = "auto"
         sub = _read_nifti(Path(structures))
         same_grid(volume, sub)
         regions = np.asarray(sub.data)
-        extra = {"canal": regions == 61, "corpus": (regions == 49) | (regions == 50), "facet_left": regions == 45, "facet_right": regions == 46}
+        extra = {
+            "canal": regions == 61,
+            "corpus": (regions == 49) | (regions == 50),
+            "facet_left": regions == 45,
+            "facet_right": regions == 46,
+        }
         extra = {name: mask for name, mask in extra.items() if mask.any()}
     return interpret(volume, scheme, mapping, extra)
 
 
-def interpret(volume: Volume, scheme: str = "auto", mapping: dict[int, str] | None = None, structures: dict[str, np.ndarray] | None = None) -> Labels:
+def interpret(
+    volume: Volume,
+    scheme: str = "auto",
+    mapping: dict[int, str] | None = None,
+    structures: dict[str, np.ndarray] | None = None,
+) -> Labels:
     """Give a uint8 label volume its meaning. Raises ImageError when it is empty or of an unknown scheme."""
     values = [int(v) for v in np.flatnonzero(np.bincount(volume.data.ravel(order="K"), minlength=256)) if v]
     if not values:

@@ -69,7 +69,21 @@ class Problem:
     def score(self, pose: np.ndarray, y_tip: float, give_up: float = -50.0) -> np.ndarray:
         """(5,) [clear, s_entry, -, s_tip, facet distance], see `search.evaluate`."""
         a, out = self.anatomy, np.zeros(5)
-        search.evaluate(a.solid, a.guarded, a.low, a.step, self.sign, self.isthmus.centre, pose, y_tip, self.y_back, self.facet, a.margins.facet, give_up, out)
+        search.evaluate(
+            a.solid,
+            a.guarded,
+            a.low,
+            a.step,
+            self.sign,
+            self.isthmus.centre,
+            pose,
+            y_tip,
+            self.y_back,
+            self.facet,
+            a.margins.facet,
+            give_up,
+            out,
+        )
         return out
 
     def axis(self, pose: np.ndarray) -> np.ndarray:
@@ -115,21 +129,40 @@ def best_clearance(p: Problem, level: str) -> tuple[float, np.ndarray, np.ndarra
     best, pose = -99.0, np.zeros(4)
     tried: list[np.ndarray] = []
     for row in coarse[coarse[:, 0] > -90.0]:
-        if any(abs(row[1] - t[0]) + abs(row[2] - t[1]) < 2.0 and np.abs(row[3:] - t[2:]).max() < np.deg2rad(9.0) for t in tried):
+        if any(
+            abs(row[1] - t[0]) + abs(row[2] - t[1]) < 2.0 and np.abs(row[3:] - t[2:]).max() < np.deg2rad(9.0)
+            for t in tried
+        ):
             continue
         if len(tried) >= 3:
             break
         tried.append(row[1:])
         value, found = search.climb_clearance(
-            a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, row[1:].copy(), p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet, 0.8, np.deg2rad(2.5), 0.04
+            a.solid,
+            a.guarded,
+            a.low,
+            a.step,
+            p.sign,
+            p.isthmus.centre,
+            row[1:].copy(),
+            p.y_at(SIZING_DEPTH),
+            p.y_back,
+            p.facet,
+            a.margins.facet,
+            0.8,
+            np.deg2rad(2.5),
+            0.04,
         )
         if value > best:
             best, pose = value, found
     return best, pose, coarse
 
 
-def _length(p: Problem, pose: np.ndarray, radius: float, catalogue: Catalogue) -> tuple[float, float, float, float, float] | None:
-    """Longest catalogue length within the tip rules for a pose. -> (length, clear at that length, tip share, anterior bone, s_entry); None when even the shortest fails."""
+def _length(
+    p: Problem, pose: np.ndarray, radius: float, catalogue: Catalogue
+) -> tuple[float, float, float, float, float] | None:
+    """Longest catalogue length within the tip rules for a pose. -> (length, clear at that length, tip share, anterior bone, s_entry); None
+    when even the shortest fails."""
     a = p.anatomy
     axis, point = p.axis(pose), p.point(pose)
     out = p.score(pose, p.y_at(0.05))
@@ -157,30 +190,68 @@ def _length(p: Problem, pose: np.ndarray, radius: float, catalogue: Catalogue) -
     return best
 
 
-def p_grade_a(p: Problem, entry: np.ndarray, axis: np.ndarray, radius: float, model: ErrorModel, count: int = 1024) -> float:
+def p_grade_a(
+    p: Problem, entry: np.ndarray, axis: np.ndarray, radius: float, model: ErrorModel, count: int = 1024
+) -> float:
     """Probability that the executed screw is grade A in the pedicle zone under the error model (quasi Monte-Carlo)."""
     a = p.anatomy
     e1 = np.cross([0.0, 0.0, 1.0], axis)
     e1 /= np.linalg.norm(e1)
     e2 = np.cross(axis, e1)
     s_to = (a.frame.canal_front - entry[1]) / axis[1]
-    return float(search.grade_a_share(a.bone, a.low, a.step, entry, axis, e1, e2, search.ENTRY_EXCLUDED_MM, max(float(s_to), search.ENTRY_EXCLUDED_MM + 1.0), radius, model.samples(count)))
+    return float(
+        search.grade_a_share(
+            a.bone,
+            a.low,
+            a.step,
+            entry,
+            axis,
+            e1,
+            e2,
+            search.ENTRY_EXCLUDED_MM,
+            max(float(s_to), search.ENTRY_EXCLUDED_MM + 1.0),
+            radius,
+            model.samples(count),
+        )
+    )
 
 
-def _polish(p: Problem, pose: np.ndarray, need: float, prior: np.ndarray, rod: np.ndarray, rod_weight: float) -> tuple[float, float, np.ndarray]:
+def _polish(
+    p: Problem, pose: np.ndarray, need: float, prior: np.ndarray, rod: np.ndarray, rod_weight: float
+) -> tuple[float, float, np.ndarray]:
     """Climb the utility from a pose for the deepest tip that is safe there: a line that is safe to 60 % of the body may meet its side wall at 72 %."""
     a = p.anatomy
     result: tuple[float, float, np.ndarray] = (-1e9, -99.0, pose)
     for share in (TIP_TARGET - 0.06, SIZING_DEPTH, 0.45):
         result = search.climb_utility(
-            a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, pose.copy(), need, prior, p.y_at(share), p.y_back, p.facet, a.margins.facet, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
+            a.solid,
+            a.guarded,
+            a.low,
+            a.step,
+            p.sign,
+            p.isthmus.centre,
+            pose.copy(),
+            need,
+            prior,
+            p.y_at(share),
+            p.y_back,
+            p.facet,
+            a.margins.facet,
+            rod,
+            rod_weight,
+            1.5,
+            0.8,
+            np.deg2rad(2.5),
+            0.05,
         )
         if result[0] > -1e8:
             break
     return result
 
 
-def make_candidate(p: Problem, pose: np.ndarray, diameter: float, catalogue: Catalogue, model: ErrorModel, utility: float = 0.0) -> Candidate | None:
+def make_candidate(
+    p: Problem, pose: np.ndarray, diameter: float, catalogue: Catalogue, model: ErrorModel, utility: float = 0.0
+) -> Candidate | None:
     found = _length(p, pose, diameter / 2.0, catalogue)
     if found is None:
         return None
@@ -188,15 +259,40 @@ def make_candidate(p: Problem, pose: np.ndarray, diameter: float, catalogue: Cat
     axis = p.axis(pose)
     entry = p.point(pose) + s_entry * axis
     out = p.score(pose, p.y_at(0.1))
-    return Candidate(pose, entry, axis, diameter, length, clear - diameter / 2.0, p_grade_a(p, entry, axis, diameter / 2.0, model), share, anterior, utility, float(out[4]) - diameter / 2.0)
+    return Candidate(
+        pose,
+        entry,
+        axis,
+        diameter,
+        length,
+        clear - diameter / 2.0,
+        p_grade_a(p, entry, axis, diameter / 2.0, model),
+        share,
+        anterior,
+        utility,
+        float(out[4]) - diameter / 2.0,
+    )
 
 
 def plan_pedicle(
-    anatomy: Anatomy, side: str, catalogue: Catalogue, model: ErrorModel, reserve_mm: float = 0.0, rod: np.ndarray | None = None, rod_weight: float = 0.0, alternatives: int = 3
+    anatomy: Anatomy,
+    side: str,
+    catalogue: Catalogue,
+    model: ErrorModel,
+    reserve_mm: float = 0.0,
+    rod: np.ndarray | None = None,
+    rod_weight: float = 0.0,
+    alternatives: int = 3,
 ) -> Outcome:
     """Plan one side. reserve_mm: extra clearance demanded of every wall (the field's own uncertainty). rod: (x, y) v mm wanted for the head."""
     if side not in anatomy.isthmus or anatomy.isthmus[side].width < 1.0:
-        return Outcome("NO_PEDICLE", [f"{anatomy.level} {side}: the label has no pedicle there (largest inscribed circle {anatomy.isthmus[side].width if side in anatomy.isthmus else 0.0:.1f} mm)"])
+        return Outcome(
+            "NO_PEDICLE",
+            [
+                f"{anatomy.level} {side}: the label has no pedicle there (largest inscribed circle "
+                f"{anatomy.isthmus[side].width if side in anatomy.isthmus else 0.0:.1f} mm)"
+            ],
+        )
     p = problem(anatomy, side)
     level = anatomy.level
     radius_max, pose, coarse = best_clearance(p, level)
@@ -208,14 +304,28 @@ def plan_pedicle(
         if "pose" in proof:  # the bound's search met a pose the climber had missed: climb from there
             a = anatomy
             value, found = search.climb_clearance(
-                a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, np.array(proof.pop("pose")), p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet, 0.8, np.deg2rad(2.5), 0.04
+                a.solid,
+                a.guarded,
+                a.low,
+                a.step,
+                p.sign,
+                p.isthmus.centre,
+                np.array(proof.pop("pose")),
+                p.y_at(SIZING_DEPTH),
+                p.y_back,
+                p.facet,
+                a.margins.facet,
+                0.8,
+                np.deg2rad(2.5),
+                0.04,
             )
             if value > radius_max:
                 radius_max, pose = value, found
     if radius_max < smallest:
         certified = "proved" if proof["certified"] else "not proved, so look at it"
         text = (
-            f"{level} {side}: no safe screw: the best axis leaves {max(radius_max, 0.0):.2f} mm beyond the margins, the thinnest screw ({catalogue.diameters_mm[0]} mm) needs {smallest:.2f} "
+            f"{level} {side}: no safe screw: the best axis leaves {max(radius_max, 0.0):.2f} mm beyond the margins, the "
+            f"thinnest screw ({catalogue.diameters_mm[0]} mm) needs {smallest:.2f} "
             f"(pedicle {p.isthmus.width:.1f} mm wide; upper bound over all poses {proof['upper_bound_mm']:.2f} mm, {certified})"
         )
         return Outcome("NO_SAFE_SCREW" if proof["certified"] else "LOW_CONFIDENCE", [text], proof=proof)
@@ -230,7 +340,7 @@ def plan_pedicle(
         need = diameter / 2.0 + reserve_mm
         best: Candidate | None = None
         for seed in seeds:
-            utility, clear, polished = _polish(p, seed, need, prior, target, weight)
+            utility, _clear, polished = _polish(p, seed, need, prior, target, weight)
             if utility < -1e8:
                 continue
             candidate = make_candidate(p, polished, diameter, catalogue, model, utility)
@@ -244,7 +354,9 @@ def plan_pedicle(
             if safer is not None and safer.p_grade_a >= P_GRADE_A:
                 best = safer
             else:
-                reasons.append(f"{diameter} mm fits but P(grade A) is only {max(best.p_grade_a, safer.p_grade_a if safer else 0.0):.3f}")
+                reasons.append(
+                    f"{diameter} mm fits but P(grade A) is only {max(best.p_grade_a, safer.p_grade_a if safer else 0.0):.3f}"
+                )
                 continue
         best.notes = reasons
         return Outcome("OK", reasons, best, _alternatives(p, best, coarse, catalogue, model, reserve_mm, alternatives))
@@ -252,7 +364,15 @@ def plan_pedicle(
     return Outcome("NO_SAFE_SCREW", [worst], proof={"kind": "chance", "best_clearance_mm": radius_max})
 
 
-def _alternatives(p: Problem, best: Candidate, coarse: np.ndarray, catalogue: Catalogue, model: ErrorModel, reserve_mm: float, count: int) -> list[Candidate]:
+def _alternatives(
+    p: Problem,
+    best: Candidate,
+    coarse: np.ndarray,
+    catalogue: Catalogue,
+    model: ErrorModel,
+    reserve_mm: float,
+    count: int,
+) -> list[Candidate]:
     """Other screws at least 3 mm or 5 deg away, and the next smaller diameter on the same line."""
     result: list[Candidate] = []
     smaller = [d for d in catalogue.diameters_mm if d < best.diameter]
@@ -268,7 +388,11 @@ def _alternatives(p: Problem, best: Candidate, coarse: np.ndarray, catalogue: Ca
         candidate = make_candidate(p, row[1:].copy(), best.diameter, catalogue, model)
         if candidate is None or candidate.clear < reserve_mm or candidate.p_grade_a < P_GRADE_A:
             continue
-        if all(np.linalg.norm(candidate.entry - o.entry) >= 3.0 or np.degrees(np.arccos(np.clip(candidate.axis @ o.axis, -1, 1))) >= 5.0 for o in [best, *result[1:]]):
+        if all(
+            np.linalg.norm(candidate.entry - o.entry) >= 3.0
+            or np.degrees(np.arccos(np.clip(candidate.axis @ o.axis, -1, 1))) >= 5.0
+            for o in [best, *result[1:]]
+        ):
             candidate.notes = ["different line"]
             result.append(candidate)
     return result

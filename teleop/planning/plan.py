@@ -18,7 +18,17 @@ import numpy as np
 
 SCHEMA = "longhand-plan/1"
 KINDS = ("pedicle_screw", "needle", "electrode")
-STATUSES = ("OK", "DRAFT", "NO_SAFE_SCREW", "NO_SAFE_PATH", "NO_PEDICLE", "PARTIAL", "METAL", "BAD_GEOMETRY", "LOW_CONFIDENCE")
+STATUSES = (
+    "OK",
+    "DRAFT",
+    "NO_SAFE_SCREW",
+    "NO_SAFE_PATH",
+    "NO_PEDICLE",
+    "PARTIAL",
+    "METAL",
+    "BAD_GEOMETRY",
+    "LOW_CONFIDENCE",
+)
 """OK: planned and independently verified. DRAFT: a line, never verified (landmarks only, imported, edited). The rest: no line to drive to, and why."""
 SCHEMA_FILE = Path(__file__).parent / "schema" / "plan-1.schema.json"
 
@@ -131,19 +141,37 @@ class LinearTrajectory:
         if unknown:
             raise PlanError(f"trajectory {raw.get('id')!r}: unknown fields {sorted(unknown)}")
         try:
-            return LinearTrajectory(**{**raw, "reasons": tuple(raw.get("reasons", ())), "alternatives": tuple(raw.get("alternatives", ()))})
+            return LinearTrajectory(
+                **{**raw, "reasons": tuple(raw.get("reasons", ())), "alternatives": tuple(raw.get("alternatives", ()))}
+            )
         except TypeError as error:
             raise PlanError(f"trajectory {raw.get('id')!r}: {error}") from error
 
 
-def trajectory(id: str, kind: str, entry_lps_mm: Iterable[float], axis: Iterable[float], length_mm: float, diameter_mm: float, **fields: Any) -> LinearTrajectory:
+def trajectory(
+    id: str,
+    kind: str,
+    entry_lps_mm: Iterable[float],
+    axis: Iterable[float],
+    length_mm: float,
+    diameter_mm: float,
+    **fields: Any,
+) -> LinearTrajectory:
     """A trajectory from entry, direction (need not be unit) and length; tip = entry + length * axis."""
     entry, direction = np.array(list(entry_lps_mm), dtype=float), np.array(list(axis), dtype=float)
     norm = float(np.linalg.norm(direction))
     if not math.isfinite(norm) or norm < 1e-9:
         raise PlanError(f"trajectory {id!r}: axis {direction} has no direction")
     tip = entry + length_mm * direction / norm
-    return LinearTrajectory(id, kind, entry_lps_mm=tuple(entry), tip_lps_mm=tuple(tip), diameter_mm=diameter_mm, length_mm=length_mm, **fields)  # type: ignore[arg-type]
+    return LinearTrajectory(
+        id,
+        kind,
+        entry_lps_mm=tuple(entry),
+        tip_lps_mm=tuple(tip),
+        diameter_mm=diameter_mm,
+        length_mm=length_mm,
+        **fields,
+    )  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -172,7 +200,9 @@ class ImageRef:
         if not isinstance(raw, dict) or not isinstance(raw.get("sha256"), str):
             raise PlanError(f"{name}: no sha256")
         if raw.get("coordinate_system", "LPS") != "LPS" or raw.get("unit", "mm") != "mm":
-            raise PlanError(f"{name}: coordinates must be LPS millimetres, file says {raw.get('coordinate_system')} {raw.get('unit')}")
+            raise PlanError(
+                f"{name}: coordinates must be LPS millimetres, file says {raw.get('coordinate_system')} {raw.get('unit')}"
+            )
         return ImageRef(
             raw["sha256"],
             str(raw.get("frame_of_reference_uid", "")),
@@ -184,7 +214,8 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole plan. required: what execution must reach ({tre95_mm, guide_mm, guide_deg}). approvals: [{role, who, site, time, key, signature}] over the hash."""
+    """A whole plan. required: what execution must reach ({tre95_mm, guide_mm, guide_deg}). approvals: [{role, who, site, time, key,
+    signature}] over the hash."""
 
     ct: ImageRef
     trajectories: tuple[LinearTrajectory, ...]
@@ -264,7 +295,10 @@ class Plan:
         )
         stored = raw.get("plan_hash")
         if stored is not None and stored != plan_hash(plan):
-            raise PlanError(f"plan_hash in the file ({str(stored)[:12]}...) is not the hash of its content ({plan_hash(plan)[:12]}...): the plan was changed after it was saved")
+            raise PlanError(
+                f"plan_hash in the file ({str(stored)[:12]}...) is not the hash of its content ({plan_hash(plan)[:12]}...): "
+                f"the plan was changed after it was saved"
+            )
         return plan
 
 
@@ -315,7 +349,9 @@ def load_plan(path: str | Path) -> Plan:
     """Read plan.json. Raises FileNotFoundError, PlanError (not JSON, wrong schema, inconsistent, changed since saved)."""
     path = Path(path)
     try:
-        raw = json.loads(path.read_text(), parse_constant=lambda c: (_ for _ in ()).throw(PlanError(f"{path}: {c} is not a number")))
+        raw = json.loads(
+            path.read_text(), parse_constant=lambda c: (_ for _ in ()).throw(PlanError(f"{path}: {c} is not a number"))
+        )
     except json.JSONDecodeError as error:
         raise PlanError(f"{path}: not JSON ({error})") from error
     except UnicodeDecodeError as error:

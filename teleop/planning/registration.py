@@ -4,8 +4,10 @@ Units at this door: CT points are LPS **millimetres**, touched points **metres**
 ``ref_T_ct`` is rigid and works in metres: p_ref = ref_T_ct @ (p_lps_mm / 1000).
 
 Fit: Arun/Umeyama (centroids, SVD, determinant fixed). Expected fiducial error: <FRE^2> = (1 - 2/N) <FLE^2>. Expected target error (Fitzpatrick, West,
-Maurer 1998): <TRE^2(p)> = <FLE^2>/N (1 + 1/3 sum_k d_k^2/f_k^2), d_k the target's distance from principal axis k of the fiducials, f_k their RMS distance from it.
-FRE says nothing about TRE (their correlation is zero): it gates outliers only. What counts is the predicted TRE95 at entry and tip and an independent check point.
+Maurer 1998): <TRE^2(p)> = <FLE^2>/N (1 + 1/3 sum_k d_k^2/f_k^2), d_k the target's distance from principal axis k of the fiducials, f_k
+their RMS distance from it.
+FRE says nothing about TRE (their correlation is zero): it gates outliers only. What counts is the predicted TRE95 at entry and tip and an
+independent check point.
 """
 
 from __future__ import annotations
@@ -102,7 +104,12 @@ def predicted_tre(fiducials: np.ndarray, targets: np.ndarray, fle: float) -> np.
     """RMS target registration error at each target (Fitzpatrick 1998, eq. 46), in the unit of `fle`. fiducials (N, 3), targets (M, 3) -> (M,)."""
     centred = fiducials - fiducials.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    f = np.array([math.sqrt(float((np.linalg.norm(centred - np.outer(centred @ axis, axis), axis=1) ** 2).mean())) for axis in axes])
+    f = np.array(
+        [
+            math.sqrt(float((np.linalg.norm(centred - np.outer(centred @ axis, axis), axis=1) ** 2).mean()))
+            for axis in axes
+        ]
+    )
     off = np.atleast_2d(targets) - fiducials.mean(axis=0)
     d2 = np.stack([(np.linalg.norm(off - np.outer(off @ axis, axis), axis=1)) ** 2 for axis in axes], axis=1)
     return fle / math.sqrt(len(fiducials)) * np.sqrt(1.0 + (d2 / np.maximum(f, 1e-9) ** 2).sum(axis=1) / 3.0)
@@ -134,7 +141,9 @@ def register_points(
     if ct.shape != touched.shape or ct.ndim != 2 or ct.shape[1] != 3:
         raise RegistrationError(f"need the same number of CT and touched points, got {ct.shape} and {touched.shape}")
     if len(ct) < 3:
-        raise RegistrationError(f"{len(ct)} point pairs; at least 4 are needed (3 fix a rigid motion, the fourth can contradict it)")
+        raise RegistrationError(
+            f"{len(ct)} point pairs; at least 4 are needed (3 fix a rigid motion, the fourth can contradict it)"
+        )
     if not np.isfinite(ct).all() or not np.isfinite(touched).all():
         raise RegistrationError("a point is NaN or infinite")
     if not (math.isfinite(fle_mm) and fle_mm > 0.0):
@@ -145,7 +154,9 @@ def register_points(
     from teleop.planning.registration_gates import point_gates
 
     draft = Registration(fit, fre, residuals, fle_mm, ct, (), level, ct_sha256, stamp_ns)
-    gates = point_gates(draft, touched, targets_lps_mm, tre95_cap_mm, check_ct_lps_mm, check_touched_m, planned_level, plan_ct_sha256)
+    gates = point_gates(
+        draft, touched, targets_lps_mm, tre95_cap_mm, check_ct_lps_mm, check_touched_m, planned_level, plan_ct_sha256
+    )
     return Registration(fit, fre, residuals, fle_mm, ct, gates, level, ct_sha256, stamp_ns)
 
 

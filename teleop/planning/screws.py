@@ -17,7 +17,14 @@ from teleop.planning.images import Volume, same_grid
 from teleop.planning.levels import LEVELS, SIDES, Labels
 from teleop.planning.pedicle import Candidate, Outcome, plan_pedicle
 from teleop.planning.plan import ImageRef, LinearTrajectory, Plan, trajectory
-from teleop.planning.plausibility import Finding, check_anatomy, check_label, check_order, check_proportions, touches_border
+from teleop.planning.plausibility import (
+    Finding,
+    check_anatomy,
+    check_label,
+    check_order,
+    check_proportions,
+    touches_border,
+)
 
 PLANNER = {"name": "longhand", "version": "1"}
 
@@ -25,11 +32,21 @@ PLANNER = {"name": "longhand", "version": "1"}
 def bounding_boxes(labels: Labels) -> dict[str, tuple[slice, ...]]:
     """Bounding box of every level present."""
     found = ndimage.find_objects(labels.volume.data)
-    return {name: found[value - 1] for value, name in labels.names.items() if value <= len(found) and found[value - 1] is not None}
+    return {
+        name: found[value - 1]
+        for value, name in labels.names.items()
+        if value <= len(found) and found[value - 1] is not None
+    }
 
 
 def image_ref(volume: Volume, scheme: str = "") -> ImageRef:
-    return ImageRef(volume.hash(), volume.frame_of_reference_uid, tuple(volume.data.shape), tuple(tuple(float(x) for x in row) for row in volume.lps_T_ijk), scheme)
+    return ImageRef(
+        volume.hash(),
+        volume.frame_of_reference_uid,
+        tuple(volume.data.shape),
+        tuple(tuple(float(x) for x in row) for row in volume.lps_T_ijk),
+        scheme,
+    )
 
 
 def up_hint(labels: Labels, boxes: dict[str, tuple[slice, ...]], level: str) -> np.ndarray | None:
@@ -50,7 +67,14 @@ def up_hint(labels: Labels, boxes: dict[str, tuple[slice, ...]], level: str) -> 
     return np.asarray(d / np.linalg.norm(d))
 
 
-def build_anatomy(ct: Volume | None, labels: Labels, level: str, boxes: dict[str, tuple[slice, ...]], margins: Margins, canal_hint: np.ndarray | None = None) -> Anatomy:
+def build_anatomy(
+    ct: Volume | None,
+    labels: Labels,
+    level: str,
+    boxes: dict[str, tuple[slice, ...]],
+    margins: Margins,
+    canal_hint: np.ndarray | None = None,
+) -> Anatomy:
     """Anatomy of one level with its input checks. Raises FrameError carrying the status."""
     if level not in boxes:
         raise FrameError("BAD_GEOMETRY", f"{level} is not in the label map (it has {', '.join(labels.levels)})")
@@ -68,7 +92,9 @@ def to_trajectory(anatomy: Anatomy, side: str, outcome: Outcome) -> LinearTrajec
         metrics: dict[str, Any] = {"proof": outcome.proof} if outcome.proof else {}
         if side in anatomy.isthmus:
             metrics["isthmus_width_mm"] = anatomy.isthmus[side].width
-        return LinearTrajectory(id, "pedicle_screw", level, side, outcome.status, tuple(outcome.reasons), metrics=metrics)
+        return LinearTrajectory(
+            id, "pedicle_screw", level, side, outcome.status, tuple(outcome.reasons), metrics=metrics
+        )
     f, best = anatomy.frame, outcome.best
     metrics = _metrics(anatomy, side, best)
     others = tuple(_alternative(anatomy, c) for c in outcome.alternatives)
@@ -126,7 +152,8 @@ def plan_screws(
     """Plan a screw for every level and side.
 
     Every requested pedicle is answered: a verified screw (status OK) or a status with its reasons and numbers. Raises ImageError when the grids of CT and
-    labels differ, PlanError for bad models. reserve_mm: clearance demanded beyond the margins (a site's wish). levels: default all thoracic, lumbar and S1 levels in the label map.
+    labels differ, PlanError for bad models. reserve_mm: clearance demanded beyond the margins (a site's wish). levels: default all
+    thoracic, lumbar and S1 levels in the label map.
     """
     same_grid(ct, labels.volume)
     model, stock, keep = error_model or ErrorModel(), catalogue or Catalogue(), margins or Margins()
@@ -134,7 +161,11 @@ def plan_screws(
     chosen = list(levels) if levels is not None else [name for name in labels.levels if name[0] != "C"]
     items: list[LinearTrajectory] = []
     prepared, refused, findings = prepare(ct, labels, chosen, boxes, keep)
-    outcomes = {(level, side): plan_pedicle(prepared[level], side, stock, model, reserve_mm) for level in prepared for side in sides}
+    outcomes = {
+        (level, side): plan_pedicle(prepared[level], side, stock, model, reserve_mm)
+        for level in prepared
+        for side in sides
+    }
     harmonise(outcomes, prepared, stock, model, reserve_mm)
     for level in chosen:
         for side in sides:
@@ -163,8 +194,11 @@ HEAD_MM = 5.0
 ROD_TOLERANCE_MM = 1.5
 
 
-def rod_deviation(outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str, Anatomy], side: str) -> dict[str, tuple[float, float]]:
-    """For each level of one side: (how far its head lies lateral of the smooth line through all heads, where that line wants it: v mm x), needs three planned levels."""
+def rod_deviation(
+    outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str, Anatomy], side: str
+) -> dict[str, tuple[float, float]]:
+    """For each level of one side: (how far its head lies lateral of the smooth line through all heads, where that line wants it: v mm x),
+    needs three planned levels."""
     heads = {}
     for (level, s), o in outcomes.items():
         if s == side and o.best is not None:
@@ -184,15 +218,29 @@ def rod_deviation(outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str,
     return result
 
 
-def harmonise(outcomes: dict[tuple[str, str], Outcome], anatomies: dict[str, Anatomy], stock: Catalogue, model: ErrorModel, reserve_mm: float) -> None:
-    """Pull heads that stand off the rod's line by more than 1.5 mm towards it, among equally safe poses: diameter, length and P(grade A) may not get worse. In place."""
+def harmonise(
+    outcomes: dict[tuple[str, str], Outcome],
+    anatomies: dict[str, Anatomy],
+    stock: Catalogue,
+    model: ErrorModel,
+    reserve_mm: float,
+) -> None:
+    """Pull heads that stand off the rod's line by more than 1.5 mm towards it, among equally safe poses: diameter, length and P(grade A)
+    may not get worse. In place."""
     for side in SIDES:
         for level, (off, wanted) in rod_deviation(outcomes, anatomies, side).items():
             old = outcomes[level, side]
             if abs(off) <= ROD_TOLERANCE_MM or old.best is None:
                 continue
-            new = plan_pedicle(anatomies[level], side, stock, model, reserve_mm, rod=np.array([wanted, 0.0]), rod_weight=0.12)
-            if new.best is None or new.best.diameter < old.best.diameter or new.best.length < old.best.length or new.best.p_grade_a < min(old.best.p_grade_a, 0.99):
+            new = plan_pedicle(
+                anatomies[level], side, stock, model, reserve_mm, rod=np.array([wanted, 0.0]), rod_weight=0.12
+            )
+            if (
+                new.best is None
+                or new.best.diameter < old.best.diameter
+                or new.best.length < old.best.length
+                or new.best.p_grade_a < min(old.best.p_grade_a, 0.99)
+            ):
                 continue
             head = (new.best.entry - HEAD_MM * new.best.axis)[0]
             if abs(head - wanted) < abs(off):
@@ -214,9 +262,11 @@ def prepare(
             ready[level] = build_anatomy(ct, labels, level, boxes, margins)
         except FrameError as error:
             edge = touches_border(labels, level, boxes[level]) if level in boxes else ""
-            refused[level] = FrameError("PARTIAL", f"{error}; the {edge} border of the image cuts the label") if edge else error
-    for level, error in list(refused.items()):
-        hint = _canal_from_neighbours(level, ready) if "canal" in str(error) else None
+            refused[level] = (
+                FrameError("PARTIAL", f"{error}; the {edge} border of the image cuts the label") if edge else error
+            )
+    for level, reason in list(refused.items()):
+        hint = _canal_from_neighbours(level, ready) if "canal" in str(reason) else None
         if hint is None:
             continue
         try:
@@ -227,17 +277,26 @@ def prepare(
     findings = check_proportions(ready)
     for level, anatomy in ready.items():
         findings[level] += check_anatomy(anatomy, labels, boxes[level], ct)
-        findings[level] += [Finding("BAD_GEOMETRY", text) for text in out_of_order if level in text.split(":")[0].split()]
+        findings[level] += [
+            Finding("BAD_GEOMETRY", text) for text in out_of_order if level in text.split(":")[0].split()
+        ]
     return ready, refused, findings
 
 
 def _canal_from_neighbours(level: str, ready: dict[str, Anatomy]) -> np.ndarray | None:
     """A point of the canal at a level whose own ring is open: between the canals above and below. None without both neighbours."""
     order = LEVELS.index(level)
-    pair = [ready.get(LEVELS[order - 1]) if order else None, ready.get(LEVELS[order + 1]) if order + 1 < len(LEVELS) else None]
+    pair = [
+        ready.get(LEVELS[order - 1]) if order else None,
+        ready.get(LEVELS[order + 1]) if order + 1 < len(LEVELS) else None,
+    ]
     if pair[0] is None or pair[1] is None:
         return None
-    points = [a.frame.to_lps(np.array([0.0, (a.frame.canal_front + a.frame.canal_back) / 2.0, 0.0]))[0] for a in pair if a is not None]
+    points = [
+        a.frame.to_lps(np.array([0.0, (a.frame.canal_front + a.frame.canal_back) / 2.0, 0.0]))[0]
+        for a in pair
+        if a is not None
+    ]
     return np.asarray(np.mean(points, axis=0))
 
 
@@ -249,14 +308,25 @@ def downgraded(item: LinearTrajectory, findings: Sequence[Finding]) -> LinearTra
             texts = (*(f.text for f in findings if f.status), *item.reasons)
             if status in ("BAD_GEOMETRY", "PARTIAL") or not item.has_line:
                 keep = status if item.has_line or status in ("BAD_GEOMETRY", "PARTIAL") else item.status
-                return LinearTrajectory(item.id, item.kind, item.level, item.side, keep, texts, metrics={k: v for k, v in item.metrics.items() if k.startswith("isthmus") or k == "proof"})
+                return LinearTrajectory(
+                    item.id,
+                    item.kind,
+                    item.level,
+                    item.side,
+                    keep,
+                    texts,
+                    metrics={k: v for k, v in item.metrics.items() if k.startswith("isthmus") or k == "proof"},
+                )
             return replace(item, status=status, reasons=texts)
     notes = tuple(f.text for f in findings)
     return replace(item, reasons=(*item.reasons, *notes)) if notes else item
 
 
-def check_pairs(items: list[LinearTrajectory], anatomies: dict[str, Anatomy], catalogue: Catalogue) -> list[LinearTrajectory]:
-    """Screw-to-screw distance (>= 2 mm between shanks) and tulip clearance (heads 5 mm behind the entry) over all planned lines; a conflict downgrades the later one."""
+def check_pairs(
+    items: list[LinearTrajectory], anatomies: dict[str, Anatomy], catalogue: Catalogue
+) -> list[LinearTrajectory]:
+    """Screw-to-screw distance (>= 2 mm between shanks) and tulip clearance (heads 5 mm behind the entry) over all planned lines; a
+    conflict downgrades the later one."""
     result: list[LinearTrajectory] = []
     for item in items:
         if item.status == "OK":
@@ -294,6 +364,8 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
     report = grade_screw(labels, item, ct=ct, frame=anatomy.frame)
     metrics = {**item.metrics, **report.numbers()}
     if report.grade != "A" or report.contradictions:
-        why = report.contradictions or (f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}",)
+        why = report.contradictions or (
+            f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}",
+        )
         return replace(item, status="LOW_CONFIDENCE", reasons=(*item.reasons, *why), metrics=metrics)
     return replace(item, metrics=metrics)

@@ -1,6 +1,7 @@
 """The screw search's inner loop. numba kernels, cached. Index-free: points and lengths are v millimetres, `low` and `step` map them to the grid.
 
-A pose is (u, w, a, b): offsets along x and z from the isthmus centre (mm), convergence and cranial angles from straight-forward (-y), radians; convergence positive
+A pose is (u, w, a, b): offsets along x and z from the isthmus centre (mm), convergence and cranial angles from straight-forward (-y),
+radians; convergence positive
 towards the midline. The kernels march along the axis using that the fields are 1-Lipschitz: from a point whose value exceeds the best minimum by m, nothing
 within m can lower it.
 """
@@ -77,7 +78,8 @@ def lowest(field, low, step, px, py, pz, dx, dy, dz, s0, s1, give_up):
 
 @njit(cache=True)
 def evaluate(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, give_up, out):
-    """Score one pose. out: (5,) gets [clear, s_entry, s_exit, s_tip, facet distance]; clear = lowest guarded value from entry + 4 mm to y_tip; -99 when not a screw.
+    """Score one pose. out: (5,) gets [clear, s_entry, s_exit, s_tip, facet distance]; clear = lowest guarded value from entry + 4 mm to
+    y_tip; -99 when not a screw.
 
     s is measured from the isthmus plane point; s_entry < 0.
     """
@@ -131,7 +133,21 @@ def coarse_search(solid, guarded, low, step, sign, centre, y_tip, y_back, facet,
             for a in avs:
                 for b in bvs:
                     pose[0], pose[1], pose[2], pose[3] = u, w, a, b
-                    evaluate(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, max(top[keep - 1, 0], -1.5), out)
+                    evaluate(
+                        solid,
+                        guarded,
+                        low,
+                        step,
+                        sign,
+                        centre,
+                        pose,
+                        y_tip,
+                        y_back,
+                        facet,
+                        facet_margin,
+                        max(top[keep - 1, 0], -1.5),
+                        out,
+                    )
                     if out[0] > top[keep - 1, 0]:
                         n = keep - 1
                         while n > 0 and top[n - 1, 0] < out[0]:
@@ -143,7 +159,9 @@ def coarse_search(solid, guarded, low, step, sign, centre, y_tip, y_back, facet,
 
 
 @njit(cache=True)
-def climb_clearance(solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, first_mm, first_rad, last_mm):
+def climb_clearance(
+    solid, guarded, low, step, sign, centre, pose, y_tip, y_back, facet, facet_margin, first_mm, first_rad, last_mm
+):
     """Pattern search for the largest clear. -> (clear, pose)."""
     out = np.zeros(5)
     best = pose.copy()
@@ -168,7 +186,9 @@ def climb_clearance(solid, guarded, low, step, sign, centre, pose, y_tip, y_back
                     trial[:] = best
                     trial[d] += s * size * first_mm
                     trial[d + 2] += t * size * first_rad
-                    evaluate(solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out)
+                    evaluate(
+                        solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, value, out
+                    )
                     if out[0] > value + 1e-6:
                         value = out[0]
                         best[:] = trial
@@ -182,12 +202,37 @@ def climb_clearance(solid, guarded, low, step, sign, centre, pose, y_tip, y_back
 def utility(clear, need, pose, prior, length_gain, head_x, head_weight, cap):
     """Smooth preference among safe poses: spare clearance up to a cap, centred in the isthmus, near the pedicle's axis and the endplate plane."""
     spare = min(clear - need, cap)
-    cost = (pose[0] / 2.0) ** 2 + (pose[1] / 3.0) ** 2 + ((pose[2] - prior[0]) / 0.10) ** 2 + ((pose[3] - prior[1]) / 0.12) ** 2
+    cost = (
+        (pose[0] / 2.0) ** 2
+        + (pose[1] / 3.0) ** 2
+        + ((pose[2] - prior[0]) / 0.10) ** 2
+        + ((pose[3] - prior[1]) / 0.12) ** 2
+    )
     return 1.2 * spare - 0.25 * cost + length_gain - head_weight * head_x * head_x
 
 
 @njit(cache=True)
-def climb_utility(solid, guarded, low, step, sign, centre, pose, need, prior, y_tip, y_back, facet, facet_margin, rod, head_weight, cap, first_mm, first_rad, last_mm):
+def climb_utility(
+    solid,
+    guarded,
+    low,
+    step,
+    sign,
+    centre,
+    pose,
+    need,
+    prior,
+    y_tip,
+    y_back,
+    facet,
+    facet_margin,
+    rod,
+    head_weight,
+    cap,
+    first_mm,
+    first_rad,
+    last_mm,
+):
     """Pattern search for the utility among poses with clear >= need. rod: x, y wanted for the head (5 mm behind the entry). -> (utility, clear, pose)."""
     out = np.zeros(5)
     best = pose.copy()
@@ -212,7 +257,7 @@ def climb_utility(solid, guarded, low, step, sign, centre, pose, need, prior, y_
             evaluate(solid, guarded, low, step, sign, centre, trial, y_tip, y_back, facet, facet_margin, need, out)
             if out[0] < need:
                 continue
-            dx, dy, dz = direction(sign, trial[2], trial[3])
+            dx, _dy, _dz = direction(sign, trial[2], trial[3])
             hx = centre[0] + trial[0] + (out[1] - 5.0) * dx - rod[0]
             u = utility(out[0], need, trial, prior, 0.0, hx, head_weight, cap)
             if u > value + 1e-6:

@@ -39,16 +39,33 @@ def _pose(item: LinearTrajectory, from_mm: float, to_mm: float) -> np.ndarray:
 
 def screw_solid(item: LinearTrajectory, tulip_mm: float = 13.0) -> trimesh.Trimesh:
     """A shank with a conical tip and a cylinder for the head (5 to 15 mm behind the entry is drawn as the tulip). LPS mm."""
-    shank = trimesh.creation.cylinder(item.diameter_mm / 2.0, item.length_mm - 4.0, sections=32, transform=_pose(item, 0.0, item.length_mm - 4.0))
-    cone = trimesh.creation.cone(item.diameter_mm / 2.0, 4.0, sections=32, transform=_pose(item, item.length_mm - 4.0, item.length_mm - 4.0))
+    shank = trimesh.creation.cylinder(
+        item.diameter_mm / 2.0, item.length_mm - 4.0, sections=32, transform=_pose(item, 0.0, item.length_mm - 4.0)
+    )
+    cone = trimesh.creation.cone(
+        item.diameter_mm / 2.0, 4.0, sections=32, transform=_pose(item, item.length_mm - 4.0, item.length_mm - 4.0)
+    )
     head = trimesh.creation.cylinder(tulip_mm / 2.0, 12.0, sections=32, transform=_pose(item, -13.0, -1.0))
-    return trimesh.util.concatenate([shank, cone, head])
+    whole = trimesh.util.concatenate([shank, cone, head])
+    assert isinstance(whole, trimesh.Trimesh)
+    return whole
 
 
-def drill_guide(labels: Labels, items: list[LinearTrajectory], bore_mm: float = 2.8, wall_mm: float = 2.5, foot_mm: float = 9.0, height_mm: float = 22.0, gap_mm: float = 0.25, step_mm: float = 0.5) -> trimesh.Trimesh:
-    """A patient-specific guide for one level: a sleeve along each screw axis on a foot that is the negative of the bone, joined by a bridge. LPS mm, one watertight solid.
+def drill_guide(
+    labels: Labels,
+    items: list[LinearTrajectory],
+    bore_mm: float = 2.8,
+    wall_mm: float = 2.5,
+    foot_mm: float = 9.0,
+    height_mm: float = 22.0,
+    gap_mm: float = 0.25,
+    step_mm: float = 0.5,
+) -> trimesh.Trimesh:
+    """A patient-specific guide for one level: a sleeve along each screw axis on a foot that is the negative of the bone, joined by a
+    bridge. LPS mm, one watertight solid.
 
-    Built as a level set on a grid: (sleeves + feet + bridge) minus bone grown by `gap_mm` minus bores. bore: drill diameter. height: sleeve length above the entry.
+    Built as a level set on a grid: (sleeves + feet + bridge) minus bone grown by `gap_mm` minus bores. bore: drill diameter. height:
+    sleeve length above the entry.
     A printed guide is a draft for a person to check, never verified here. Raises ValueError without a line.
     """
     lines = [i for i in items if i.has_line]
