@@ -50,7 +50,10 @@ _BINARY = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.M
 
 def places(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """(index in ast.walk order, kind) of everything that can be mutated; words for people and defaults of ids are left alone."""
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     for k, node in enumerate(ast.walk(tree)):
+        if id(node) not in inside:
+            continue  # tables and defaults are data, not decisions
         if isinstance(node, ast.Compare) and type(node.ops[0]) in _COMPARE:
             yield k, "compare"
         elif (

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from safety.command import COMMAND_MAX_BYTES, Command
@@ -107,7 +107,7 @@ def test_quaternion_comes_back_normalised() -> None:
     assert reason_of(good(target=[0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 1.01])) is Reason.FIELDS
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=600))
 @example(b"\xc1")
 @example(b"\xdd\xff\xff\xff\xff")
@@ -126,7 +126,7 @@ anything = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(field=st.sampled_from(sorted(Command.__slots__)), value=anything)
 def test_any_value_in_any_field_decodes_to_the_right_type_or_is_refused(field: str, value: Any) -> None:
     try:
@@ -139,7 +139,7 @@ def test_any_value_in_any_field_decodes_to_the_right_type_or_is_refused(field: s
     assert type(c.press) is int and c.press >= 0
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_flipped_bits_decode_or_are_refused(data: st.DataObject) -> None:
     raw = bytearray(msgpack.packb(good()))

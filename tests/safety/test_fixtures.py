@@ -4,7 +4,7 @@ from math import cos, sin, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from safety.decode import Refusal
@@ -42,7 +42,7 @@ def pose(p: tuple[float, float, float], q: tuple[float, ...] = DOWN) -> tuple[fl
     return (*p, *q)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.floats(-1, 1), min_size=12, max_size=12))
 def test_segment_distance_against_dense_sampling(v: list[float]) -> None:
     p0, p1, q0, q1 = (tuple(v[3 * i : 3 * i + 3]) for i in range(4))
@@ -63,7 +63,7 @@ def test_degenerate_segments_are_points() -> None:
     assert segment_distance(z, x, (0.0, 1.0, 0.0), (1.0, 1.0, 0.0)) == 1.0  # parallel
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(a=near_entry, b=near_entry)
 def test_every_distance_is_lipschitz_in_the_tip(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     step = sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))
@@ -116,7 +116,7 @@ def test_axis_turn_and_tilt() -> None:
     assert not tilt_ok(CORRIDOR, pose((0, 0, 0), (0.0, 0.0, 0.0, 1.0)))  # the wrong way round
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(a=near_entry, b=near_entry)
 def test_a_clamped_target_is_never_worse_than_the_asked_nor_inside(a: tuple[float, ...], b: tuple[float, ...]) -> None:
     here, asked = pose(a), pose(b)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ def test_a_clamped_target_is_never_worse_than_the_asked_nor_inside(a: tuple[floa
         assert after >= -1e-9 or target == here or after > before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(t=st.floats(-0.029, 0.009), r=st.floats(0.0, 0.98), angle=st.floats(0.0, 6.28), b=near_entry)
 def test_from_inside_the_corridor_a_target_slides_along_its_wall(
     t: float, r: float, angle: float, b: tuple[float, ...]

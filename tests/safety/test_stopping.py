@@ -3,7 +3,7 @@
 from math import sqrt
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Trajectory
 
@@ -28,7 +28,7 @@ def ruckig_stop(v0: float, a0: float, a: float, j: float) -> tuple[float, float]
 speeds = st.floats(1e-4, 0.25)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(v=speeds, part=st.floats(0.0, 1.0), a=st.floats(0.05, 2.0), j=st.floats(0.5, 50.0))
 def test_stop_distance_agrees_with_ruckig(v: float, part: float, a: float, j: float) -> None:
     a0 = part * a
@@ -36,7 +36,7 @@ def test_stop_distance_agrees_with_ruckig(v: float, part: float, a: float, j: fl
     assert stop_from(v, a0, a, j) == pytest.approx(d, rel=1e-6, abs=1e-9)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cap=speeds, part=st.floats(0.0, 1.0))
 def test_no_admitted_state_stops_later_than_the_worst_stop(cap: float, part: float) -> None:
     a, j = P.a_max, P.j_max
@@ -66,7 +66,7 @@ def test_nothing_needs_no_stop() -> None:
     assert worst_stop_time(0.0, 0.2, 2.0) == 0.0
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(age=st.floats(0.0, 1.0), margin=st.floats(0.0, 0.05))
 def test_speed_law_keeps_its_promise_and_wastes_nothing(age: float, margin: float) -> None:
     v = speed_limit(age, margin, P)
@@ -77,7 +77,7 @@ def test_speed_law_keeps_its_promise_and_wastes_nothing(age: float, margin: floa
         assert travel_bound(v + 1e-9, P, age) > margin
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(age=st.floats(0.0, 0.6), margin=st.floats(0.0, 0.02), more=st.floats(0.0, 0.3))
 def test_speed_law_is_monotonic(age: float, margin: float, more: float) -> None:
     v = speed_limit(age, margin, P)
