@@ -4,9 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from safety.states import State
 from teleop.geometry import Pose
+
+# no test of ours asserts time: a busy machine must not fail one
+settings.register_profile("longhand", deadline=None)
+settings.load_profile("longhand")
 
 
 def state_frame(
