@@ -23,6 +23,7 @@ export const ZH = {
   "ago": "前", "another console": "另一控制台", "asks for control": "请求控制权", "at": "位于", "bottom": "下", "by encoders and registration": "按编码器与配准", "by tracker": "按跟踪仪", "computing…": "计算中…", "down": "中断", "epoch": "版次", "keep pressed · release stops": "按住运行 · 松开即停", "left": "左", "limits": "限值", "nobody": "无人", "none": "无", "not graded": "未分级", "nothing": "无", "open": "待定", "presents": "主讲中", "refused": "被拒绝", "refused at the bedside": "床旁拒绝", "release, then press again": "请松开后重新按下", "remote surgeon": "远端主刀", "right": "右", "top": "上", "you": "您", "{n} screws imported and graded again": "已导入 {n} 枚螺钉并重新分级", "Run the stop rehearsal": "进行停止演练", "Run the take-over rehearsal": "进行接管演练", "Hold to rehearse": "按住演练",
   "Open the stop rehearsal": "开始停止演练", "Open the take-over rehearsal": "开始接管演练", "Hold, then press STOP": "按住，然后按停止", "Hold, the bedside takes over": "按住，由床旁接管", "Close the rehearsal": "结束演练", "Let breathe again": "恢复呼吸",
   "Rehearsal of stop and take-over: the arm will move slowly in free air.": "停止与接管演练：机械臂将在空中缓慢移动。", "Allow the rehearsal": "允许演练",
+  "Reg. TRE95": "配准 TRE95",
   "the plan was changed": "规划已被修改", "withdrawn by the surgeon": "由主刀撤回", "thinner": "更细",
   // states
   INIT: "启动", READY: "就绪", ACTIVE: "运行", DEGRADED: "降级", PAUSE: "暂停", HOLD: "保持", FAULT: "故障", LOCAL: "床旁控制", "?": "?",

@@ -44,7 +44,7 @@ export class SceneView {
     if (screws.length) {
       const points = screws.map(middle), n = points.length;
       this.camera.target = [0, 1, 2].map((a) => points.reduce((sum, p) => sum + p[a], 0) / n);
-      const spread = Math.max(70, ...points.map((p) => Math.hypot(...sub(p, this.camera.target))));
+      const spread = Math.max(105, ...points.map((p) => Math.hypot(...sub(p, this.camera.target))));
       this.camera.distance = spread * 3.4;
     } else if (this.app.images.centre) this.camera.target = this.app.images.centre;
     this.draw(true);

@@ -12,7 +12,7 @@ export function makeShell(app) {
   const chip = (id, label) => { const value = h("b"), el = h("div", { class: "chip", id: `chip-${id}` }, h("span", { t: label }), value); return { el, value }; };
   const sim = h("div", { class: "badge sim", id: "badge-sim" });
   const control = h("div", { class: "badge control", id: "badge-control" });
-  const mode = chip("mode", "Mode"), age = chip("age", "Loop age"), net = chip("net", "Line"), reg = chip("reg", "Registration");
+  const mode = chip("mode", "Mode"), age = chip("age", "Loop age"), net = chip("net", "Line"), reg = chip("reg", "Reg. TRE95");
   const state = h("div", { class: "badge state", id: "badge-state" });
   const language = h("button", { id: "language", class: "quiet", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); app.language(); } });
   const who = h("div", { class: "who", id: "who" });
@@ -57,7 +57,7 @@ export function makeShell(app) {
       const link = s?.link ?? {};
       text(net.value, !s ? "–" : `${num(link.rtt_ms, 0)} ms · ${num((link.loss ?? 0) * 100, 1)} %`); attr(net.el, "data-level", level((link.loss ?? 0) * 100, 2, 8));
       const r = s?.case?.registration;
-      text(reg.value, r?.tre95_mm !== undefined && r?.tre95_mm !== null ? `TRE95 ${r.tre95_mm.toFixed(2)} mm` : t("none")); attr(reg.el, "data-level", r ? level(r.tre95_mm, 1, 1.5) : "warn");
+      text(reg.value, r?.tre95_mm !== undefined && r?.tre95_mm !== null ? `${r.tre95_mm.toFixed(2)} mm` : t("none")); attr(reg.el, "data-level", r ? level(r.tre95_mm, 1, 1.5) : "warn");
       text(language, getLanguage() === "en" ? "中文" : "English");
       text(who, store.me.name ? `${store.me.name} · ${t(store.me.role)}` : "");
       const banners = [];
