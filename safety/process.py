@@ -17,6 +17,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ TICK_NS = 10_000_000
 IDLE_TICK_NS = 50_000_000
 STATUS_NS = 10_000_000
 IDLE_STATUS_NS = 100_000_000
+#: Steps kept for a recorder that does not read just now: some 8 s at full rate, at most a few MB.
+BACKLOG = 3000
 RETRY_NS = 100_000_000
 ROLES_NS = 1_000_000_000
 _REPORT_FIELDS = tuple(ArmReport.__slots__)
@@ -157,6 +160,7 @@ class GovernorProcess:
         self.wall_offset = time.time_ns() - now
         self.status_key: tuple[object, ...] = ()
         self.recorder_gap = 0
+        self.backlog: deque[bytes] = deque()
         self.listener = self._listen()
 
     # --- set-up -------------------------------------------------------------------------------------------------------
@@ -354,6 +358,7 @@ class GovernorProcess:
         if role in SINGLE:
             self.by_role[role] = c
         if role == "recorder":
+            self.backlog.clear()  # of the one before; what follows begins with the boot and the whole memory
             self._record(0, now, "boot", encode_input(self.boot_input), b"\x90", "boot", status_of(self.s, self.params))
             self._record_snapshot(now)
         self.do(PeerIn(now, role, True))
@@ -496,12 +501,23 @@ class GovernorProcess:
              "input": data, "outputs": outputs}  # fmt: skip
         if self.recorder_gap:
             m["gap"] = self.recorder_gap
-        if c.send(self.pack(m)):
+        self._drain_backlog(c)
+        data_out = self.pack(m)
+        if not self.backlog and c.send(data_out):
             if self.recorder_gap:
                 self.recorder_gap = 0
                 self._record_snapshot(now)
+        elif len(self.backlog) < BACKLOG:
+            self.backlog.append(data_out)
         else:
             self.recorder_gap += 1
+
+    def _drain_backlog(self, c: Connection) -> None:
+        """The kernel's buffer holds less than a second of steps; a recorder that stalls for some seconds loses none."""
+        for _ in range(min(BURST, len(self.backlog))):
+            if not c.send(self.backlog[0]):
+                break
+            self.backlog.popleft()
 
     def _record_snapshot(self, now: int) -> None:
         """The whole memory, so that a replay can begin here: the recorder came after the boot, or missed steps."""

@@ -422,6 +422,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr, flush=True)
         rclpy.shutdown()
         return 1
+    with contextlib.suppress(OSError):  # where permitted: a busy machine should not make the log late
+        os.nice(-5)
     node = RecorderNode(config, log, case_key, args.wait_s, args.crtk)
     print(f"recording to {log.path}", flush=True)
     reason = "error"
