@@ -111,10 +111,18 @@ def _write_patient(seed: int, folder: str, case_id: str) -> None:
 
 
 def _warm() -> None:
-    """Compile the numerical kernels once, before a dozen processes would each do it (they are cached on disk)."""
+    """Compile the arm's kernels once, before a dozen processes would each do it (they are cached on disk)."""
     from teleop.case.paths import SitePaths
 
     SitePaths.for_site()
+
+
+def _warm_planner(folder: str) -> None:
+    """Compile the planner's kernels once, on the first patient, before every hospital's planner would do it at once."""
+    from teleop.case.planning_door import warm_planner
+
+    case = Path(folder) / "case"
+    warm_planner(case / "ct.nii.gz", case / "labels.nii.gz")
 
 
 def prepare(
@@ -146,6 +154,7 @@ def prepare(
         jobs += [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
         for job in jobs:
             job.result()
+        pool.submit(_warm_planner, str(out / configs[0].site)).result()
     profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))
     demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction)
     demo.events_file.write_text("")

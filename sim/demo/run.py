@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from sim.demo.fault import FaultPlan, Striker
-from sim.demo.judge import judge
+from sim.demo.judge import Truth, judge
 from sim.demo.outcome import FaultRow, Outcome, ScrewRow, SiteRow
 from sim.demo.prepare import Demo, prepare
 from sim.demo.processes import processes
@@ -57,6 +57,7 @@ class _Watched:
     started: dict[tuple[str, str], int] = field(default_factory=dict)
     verified: dict[tuple[str, str], int] = field(default_factory=dict)
     confirmed: dict[tuple[str, str], int] = field(default_factory=dict)
+    judged: dict[tuple[str, str], tuple[Truth, float]] = field(default_factory=dict)
     links: dict[str, dict[str, Any]] = field(default_factory=dict)
     holds: dict[str, int] = field(default_factory=dict)
     usage: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class DemoRun:
     # --- while it runs ---------------------------------------------------------------------------------------------
 
     def _treat(self, demo: Demo) -> None:
+        self._demo = demo
         runner = Runner(processes(demo))
         self._log = (demo.out / "processes.log").open("w", buffering=1)
         self._begin = time.monotonic()
@@ -215,16 +217,21 @@ class DemoRun:
         if truth is None:
             self.outcome.problems.append(f"{site} {screw}: the judge saw nothing between verification and placing: {room.blind}")
             return
+        # Grading needs seconds of a core: afterwards, when no motion can suffer from it.
+        self.watched.judged[key] = (truth, (end_ns - self.watched.started[key]) * 1e-9)
+
+    def _verdict(self, key: tuple[str, str], truth: Truth, seconds: float) -> ScrewRow:
+        site, screw = key
         plan = self.watched.plans[site][screw]
         ref_T_ct = np.asarray(self.watched.registrations[site]["ref_T_ct"], dtype=float).reshape(4, 4)
         entry, tip = np.asarray(plan["entry_lps_mm"]), np.asarray(plan["tip_lps_mm"])
         verdict = judge(truth, ref_T_ct, entry, tip)
-        seed = self.options.seed + [*self.watched.plans].index(site)
+        seed = next(c.seed for c in self._demo.configs if c.site == site)
         graded = grade_truth(generate(seed), verdict.entry_lps_mm, verdict.tip_lps_mm, plan["diameter_mm"], plan["level"])
-        self.outcome.screws.append(ScrewRow(
+        return ScrewRow(
             site, plan["level"], plan["side"], verdict.entry_error_mm, verdict.axis_error_deg, verdict.total_error_mm,
-            plan["grade"], graded["grade"], (end_ns - self.watched.started[key]) * 1e-9,
-        ))
+            plan["grade"], graded["grade"], seconds,
+        )
 
     def _measure_usage(self, runner: Runner, demo: Demo) -> None:
         """Memory (proportional share) and CPU since start of each site's processes."""
@@ -256,6 +263,8 @@ class DemoRun:
     def _conclude(self, demo: Demo) -> None:
         from safety.log.verify import verify
 
+        for key, (truth, seconds) in self.watched.judged.items():
+            self.outcome.screws.append(self._verdict(key, truth, seconds))
         self.outcome.expected_screws = sum(len(p) for p in self.watched.plans.values()) or demo.screws_per_site * len(demo.configs)
         for config, profile in zip(demo.configs, demo.profiles, strict=True):
             log = demo.log_of(config.site)

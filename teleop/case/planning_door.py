@@ -108,6 +108,15 @@ def _plan(ct_path: str, labels_path: str, case_id: str, screws: int) -> tuple[di
     return plan.to_json(), time.perf_counter() - start
 
 
+def warm_planner(ct_path: Path, labels_path: Path) -> None:
+    """Plan one level and throw it away: compiles what is not compiled yet."""
+    from teleop.planning.screws import plan_screws
+
+    ct = load_ct(ct_path)
+    labels = load_labels(labels_path, ct)
+    plan_screws(ct, labels, levels=labels.levels[:1])
+
+
 def plan_case(files: dict[str, Path], case_id: str, screws: int) -> Waiting[tuple[Plan, float]]:
     """Script form: plan in another process (a planner keeps a core busy for seconds; the links must go on).
 
