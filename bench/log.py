@@ -112,7 +112,9 @@ def kills(count: int, seed: int = 2) -> dict[str, Any]:
 
     rng = random.Random(seed)
     unreadable, losses, tails = 0, [], []
-    for _ in range(count):
+    for done in range(count):
+        if done % 10 == 0:
+            print(f"{done} of {count} kills", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(prefix="lh-kill-", dir="/tmp") as folder:
             site = Site(Path(folder), rate=300)
             try:

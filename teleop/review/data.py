@@ -88,6 +88,7 @@ class ReviewLog:
     def _read_events(self) -> list[dict[str, Any]]:
         """What a reviewer jumps to: {at, what, text, priority?}."""
         out: list[dict[str, Any]] = []
+        names = {c["holder"]: c["holder_name"] for c in self.changes if c.get("holder_name")}
         last_state = None
         for change in self.changes:
             if change.get("state") and change["state"] != last_state:
@@ -113,7 +114,8 @@ class ReviewLog:
             elif message.topic == CLOSE_TOPIC:
                 out.append({"at": at, "what": "close", "text": f"log closed: {f['reason']}"})
             else:
-                text = f"{f['who']}: {f.get('step') or f.get('action')}"
+                who = names.get(f["who"], f["who"] if len(f["who"]) < 24 else f["who"][:8] + "…")
+                text = f"{who}: {f.get('step') or f.get('action')}"
                 detail = _json(f["detail"])
                 ok = not (isinstance(detail, dict) and detail.get("ok") is False)
                 out.append({"at": at, "what": "case", "text": text, "detail": detail, "ok": ok})
