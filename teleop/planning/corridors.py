@@ -71,8 +71,8 @@ class Ablation:
     """A zone of cell death: ellipsoid, semi-axes along and across the needle, mm, `tip_offset_mm` of it beyond the tip. margin_mm: healthy
     rim to be covered around the target."""
 
-    along_mm: float = 18.0
-    across_mm: float = 14.0
+    along_mm: float = 21.0
+    across_mm: float = 18.0
     tip_offset_mm: float = 4.0
     margin_mm: float = 5.0
     coverage: float = 0.99

@@ -186,6 +186,15 @@ def find_frame(
     return frame
 
 
+def _middle(ring: np.ndarray) -> np.ndarray:
+    """The part of the projected canal near its own middle. Raises FrameError when what was taken for a canal is too scattered to be one."""
+    if len(ring) * PIXEL_MM**2 >= MIN_HOLE_MM2 / 2.0:
+        middle = ring[np.abs(ring[:, 0] - ring[:, 0].mean()) < 4.0]
+        if len(middle):
+            return np.asarray(middle)
+    raise FrameError("BAD_GEOMETRY", "the canal found at first does not stay closed when looked at along the endplates; broken or cut label?")
+
+
 def _refine(
     points: np.ndarray, body_centre: np.ndarray, up: np.ndarray, canal_hint: np.ndarray | None
 ) -> VertebraFrame:
@@ -207,12 +216,14 @@ def _refine(
         local = (points - body_centre) @ rotation
         ring = (hole - body_centre) @ rotation
         if canal_hint is None:
-            middle = ring[np.abs(ring[:, 0] - ring[:, 0].mean()) < 4.0]
+            middle = _middle(ring)
             front, rear = float(middle[:, 1].min() - PIXEL_MM / 2), float(middle[:, 1].max() + PIXEL_MM / 2)
             half_width = float(np.ptp(ring[:, 0]) / 2.0 + PIXEL_MM / 2)
         else:
             front, rear, half_width = float(ring[0, 1] - 8.0), float(ring[0, 1] + 8.0), 10.5
         body = local[(local[:, 1] < front - 0.5)]
+        if len(body) < 60:
+            raise FrameError("BAD_GEOMETRY", "no vertebral body in front of the canal; broken or cut label?")
         height = float(np.percentile(body[:, 2], 97) - np.percentile(body[:, 2], 3))
         body = body[np.abs(body[:, 2] - np.median(body[:, 2])) < 0.45 * height]
         low, high = np.percentile(body, 1, axis=0), np.percentile(body, 99, axis=0)
@@ -226,7 +237,7 @@ def _refine(
     local = (points - body_centre) @ rotation
     ring = (hole - body_centre) @ rotation
     if canal_hint is None:
-        middle = ring[np.abs(ring[:, 0] - ring[:, 0].mean()) < 4.0]
+        middle = _middle(ring)
         front, rear = float(middle[:, 1].min() - PIXEL_MM / 2), float(middle[:, 1].max() + PIXEL_MM / 2)
     else:
         front, rear = float(ring[0, 1] - 8.0), float(ring[0, 1] + 8.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Patient:
     plan: Plan
 
 
-def make(
+def make_patient(
     seed: int,
     levels: tuple[str, ...],
     spacing: float | tuple[float, float, float] = 0.9,
@@ -37,9 +38,15 @@ def make(
 
 
 @pytest.fixture(scope="session")
+def make() -> Callable[..., Patient]:
+    """`make_patient`, for tests."""
+    return make_patient
+
+
+@pytest.fixture(scope="session")
 def patient() -> Patient:
     """L3 and L4, population anatomy, 0.9 mm."""
-    return make(1, ("L3", "L4"))
+    return make_patient(1, ("L3", "L4"))
 
 
 @pytest.fixture(scope="session")
