@@ -19,8 +19,11 @@ const told = child
   : JSON.parse((await import("node:fs")).readFileSync(argument("--attach", ""), "utf8").trim());
 log("console and hospitals are up");
 
+process.on("exit", () => child?.kill("SIGINT"));
+for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(130));
 const browser = await launch();
-const shot = async (page, name) => { if (shots) await page.screenshot({ path: join(shots, `${name}.png`) }); };
+const taken = new Set();
+const shot = async (page, name) => { if (shots && !taken.has(name) && taken.add(name)) await page.screenshot({ path: join(shots, `${name}.png`) }); };
 const problems = [];
 const result = { sites: [], ok: false };
 try {
@@ -131,13 +134,13 @@ async function follow(page, side, gov, done, site) {
       if (label !== told_) { log(site, label); told_ = label; }
       const box = await (await page.$("#hold")).boundingBox();
       await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+      const take = await (await side.$("#take")).boundingBox(); // looked up before: the table's finger must be quick
       await page.mouse.down();
       if (label.includes("STOP") || label.includes("takes over")) {
-        const moving = await until("moves", async () => (await gov()).speed > 0.004, 15000).catch(() => false);
+        const moving = await until("moves", async () => (await gov()).speed > 0.003, 15000).catch(() => false);
         if (moving) {
-          await page.waitForTimeout(300);
           if (label.includes("STOP")) { await page.keyboard.press("Escape"); await shot(page, "stop"); }
-          else { await side.tap("#take"); await until("LOCAL", async () => (await gov()).state === "LOCAL", 10000).catch(() => {}); await shot(side, "bedside-local"); }
+          else { await side.touchscreen.tap(take.x + take.width / 2, take.y + take.height / 2); await until("LOCAL", async () => (await gov()).state === "LOCAL", 10000).catch(() => {}); await shot(side, "bedside-local"); }
         }
         await page.mouse.up();
         await page.waitForTimeout(700);

@@ -63,7 +63,7 @@ export function makeCommand(app) {
     if (n.kind === "time_out") { app.timeOut(store.siteName); return; }
     if (n.kind === "order") await app.busy(action, () => app.order(n.op, n.params)).catch(() => {});
   }
-  function blocked() { return store.stale() || !store.site?.mine || store.me.role !== "surgeon" || ["STOP", "FAULT", "HOLD", "LOCAL", "INIT"].includes(store.site.gov?.state); }
+  function blocked() { return store.stale() || !store.site?.mine || store.me.role !== "surgeon" || ["STOP", "FAULT", "LOCAL", "INIT"].includes(store.site.gov?.state) || (store.site.gov?.state === "HOLD" && !store.site.gov.acked); }
   function bindServo(el) {
     const held = new Set();
     const ask = () => { let linear = [0, 0, 0], angular = [0, 0, 0]; for (const k of held) { linear = linear.map((v, i) => v + SERVO_KEYS[k][0][i]); angular = angular.map((v, i) => v + SERVO_KEYS[k][1][i]); } return { site: store.siteName, mode: "servo", jog: { frame: "guide", linear: scale(linear, JOG_SPEED), angular: scale(angular, TURN_SPEED) } }; };

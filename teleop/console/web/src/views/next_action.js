@@ -24,7 +24,8 @@ export function nextAction(site, screw) {
   const blocked = (words) => (gov.blockers ?? []).some((b) => String(b).includes(words));
   if (blocked("line is not qualified")) return order("case.qualify", "Run the network test");
   if (!site.mine) return order("case.request_control", "Request control");
-  if (gov.state === "HOLD") return order("ack", "Acknowledge");
+  // An acknowledged HOLD is left by a new press, not by the acknowledgement.
+  if (gov.state === "HOLD" && !gov.acked) return order("ack", "Acknowledge");
   const drill = ["stop", "take_over"].find((d) => !gov.rehearsals?.[d]?.passed && (gov.rehearsal_on || blocked("rehearsal has not been passed")));
   if (drill) {
     if (!gov.rehearsal_on || c.path?.what !== "rehearsal" || arrived(site)) return order("case.rehearse", drill === "stop" ? "Open the stop rehearsal" : "Open the take-over rehearsal", { on: true });

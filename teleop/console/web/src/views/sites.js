@@ -59,7 +59,7 @@ export function makeSites(app) {
         const surgeon = store.me.role === "surgeon";
         show(request, !s.mine && !["HOLD"].includes(gov.state)); disable(request, !surgeon || stale, surgeon ? t("No fresh data from this hospital") : t("Your role has no motion rights"));
         show(release, s.mine); show(hold, s.mine && !["HOLD", "STOP", "FAULT"].includes(gov.state));
-        show(ack, s.mine && gov.state === "HOLD"); show(rearm, ["STOP", "FAULT", "HOLD"].includes(gov.state)); disable(rearm, !surgeon);
+        show(ack, s.mine && gov.state === "HOLD" && !gov.acked); show(rearm, ["STOP", "FAULT", "HOLD"].includes(gov.state)); disable(rearm, !surgeon);
         show(timeOut, surgeon && (c.done ?? []).includes("transferred") && !(c.done ?? []).includes("time_out"));
         updateQualify(s); updateRegister(reg, c);
       },
