@@ -327,8 +327,8 @@ def plan_ablation(
     if not chosen or share < zone.coverage:
         text = (
             f"{len(chosen)} needle(s) cover {100 * share:.1f} % of the target with its {zone.margin_mm:.0f} mm margin, "
+            f"wanted {100 * zone.coverage:.0f} %; entries removed by rule: {removed}"
         )
-        f"wanted {100 * zone.coverage:.0f} %; entries removed by rule: {removed}"
         return [
             LinearTrajectory(
                 case_id,

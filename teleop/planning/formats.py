@@ -48,8 +48,10 @@ def to_markups(plan: Plan, coordinates: str = "LPS") -> dict[str, Any]:
             continue
         entry, tip = (point * flip for point in item.line())
         orientation = guide_orientation((tip - entry) / np.linalg.norm(tip - entry)).ravel().round(9).tolist()
-        text = f"{item.kind}; diameter {item.diameter_mm} mm; length {item.length_mm} mm; status {item.status}; grade "
-        f"{item.metrics.get('grade', '?')}; plan {plan.hash[:16]}"
+        text = (
+            f"{item.kind}; diameter {item.diameter_mm} mm; length {item.length_mm} mm; status {item.status}; grade "
+            f"{item.metrics.get('grade', '?')}; plan {plan.hash[:16]}"
+        )
         points = [
             {
                 "id": str(n + 1),

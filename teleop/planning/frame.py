@@ -186,13 +186,21 @@ def find_frame(
     return frame
 
 
+def _trunk(body: np.ndarray, low_y: float, front: float) -> np.ndarray:
+    """The front two thirds of a body: the transverse processes of L5 start beside its back third and would pull width and middle to their side."""
+    return body[body[:, 1] < front - 0.35 * (front - low_y)]
+
+
 def _middle(ring: np.ndarray) -> np.ndarray:
     """The part of the projected canal near its own middle. Raises FrameError when what was taken for a canal is too scattered to be one."""
     if len(ring) * PIXEL_MM**2 >= MIN_HOLE_MM2 / 2.0:
         middle = ring[np.abs(ring[:, 0] - ring[:, 0].mean()) < 4.0]
         if len(middle):
             return np.asarray(middle)
-    raise FrameError("BAD_GEOMETRY", "the canal found at first does not stay closed when looked at along the endplates; broken or cut label?")
+    raise FrameError(
+        "BAD_GEOMETRY",
+        "the canal found at first does not stay closed when looked at along the endplates; broken or cut label?",
+    )
 
 
 def _refine(
@@ -226,8 +234,10 @@ def _refine(
             raise FrameError("BAD_GEOMETRY", "no vertebral body in front of the canal; broken or cut label?")
         height = float(np.percentile(body[:, 2], 97) - np.percentile(body[:, 2], 3))
         body = body[np.abs(body[:, 2] - np.median(body[:, 2])) < 0.45 * height]
-        low, high = np.percentile(body, 1, axis=0), np.percentile(body, 99, axis=0)
-        offset = np.array([(low[0] + high[0]) / 2.0, (low[1] + front) / 2.0, 0.0])
+        low_y = float(np.percentile(body[:, 1], 1))
+        trunk = _trunk(body, low_y, front)
+        low, high = np.percentile(trunk[:, 0], [1, 99])
+        offset = np.array([(low + high) / 2.0, (low_y + front) / 2.0, 0.0])
         body_centre = body_centre + rotation @ offset
         back = hole.mean(axis=0) - body_centre
         back -= up * (back @ up)
@@ -250,7 +260,8 @@ def _refine(
     body_centre = body_centre + rotation[:, 2] * (top + bottom) / 2.0
     local = (points - body_centre) @ rotation
     body = local[(local[:, 1] < front - 0.5) & (np.abs(local[:, 2]) < (top - bottom) / 2.0)]
-    low, high = np.percentile(body, 0.5, axis=0), np.percentile(body, 99.5, axis=0)
+    low_y = float(np.percentile(body[:, 1], 0.5))
+    low_x, high_x = np.percentile(_trunk(body, low_y, front)[:, 0], [0.5, 99.5])
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = rotation, body_centre
     return VertebraFrame(
@@ -258,10 +269,10 @@ def _refine(
         front,
         rear,
         half_width,
-        float(low[1]),
+        low_y,
         float(top - bottom),
-        float(high[0] - low[0]),
-        float(front - low[1]),
+        float(high_x - low_x),
+        float(front - low_y),
         float(len(hole)) * PIXEL_MM**2,
         canal_hint is not None,
         tilt,

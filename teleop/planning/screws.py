@@ -189,6 +189,10 @@ def plan_screws(
     )  # fmt: skip
 
 
+FLOOR_MM = 0.5
+"""Bone the independent grader must find around the shank: half the smallest margin the planner kept."""
+MIN_VOXELS = 4.5
+"""A pedicle narrower than this many voxels is planned, but never called OK."""
 HEAD_MM = 5.0
 """How far behind the entry a screw's head seats the rod."""
 ROD_TOLERANCE_MM = 1.5
@@ -363,9 +367,20 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
 
     report = grade_screw(labels, item, ct=ct, frame=anatomy.frame)
     metrics = {**item.metrics, **report.numbers()}
-    if report.grade != "A" or report.contradictions:
-        why = report.contradictions or (
-            f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}",
+    why = list(report.contradictions)
+    if report.grade != "A":
+        why.append(f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}")
+    elif report.clearance_mm < FLOOR_MM:
+        why.append(
+            f"the independent grader finds only {report.clearance_mm:.2f} mm of bone around the shank, wanted {FLOOR_MM}"
         )
+    width = item.metrics.get("isthmus_width_mm")
+    lateral = anatomy.frame.lps_T_v[:3, 0]
+    voxel = float((np.abs(labels.volume.direction.T @ lateral) * labels.volume.spacing_mm).sum())
+    if isinstance(width, float) and width < MIN_VOXELS * voxel:
+        why.append(
+            f"the pedicle is only {width / voxel:.1f} voxels wide ({width:.1f} mm at {voxel:.1f} mm); numbers below a voxel cannot be trusted"
+        )
+    if why:
         return replace(item, status="LOW_CONFIDENCE", reasons=(*item.reasons, *why), metrics=metrics)
     return replace(item, metrics=metrics)
