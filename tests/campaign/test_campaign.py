@@ -118,7 +118,9 @@ def test_a_slice_of_the_campaign_over_models_and_a_measured_trace() -> None:
     """Every fault, mode by mode, over the published models and, where it is there, a measured 5G trace."""
     nets = [p for p in matrix.PROFILES[:3] if _present(p)]
     rows = [
-        matrix.work(matrix.Job(f, m, nets[(i + k) % len(nets)], 100 + i))
+        # F23: a hand counts as stuck after seconds of one press; with some seeds the press ends before that by itself, and
+        # then the fault has not struck (metro-fibre 122 is one): here it gets a line and a seed on which it strikes
+        matrix.work(matrix.Job(f, m, NET, 1) if f == "F23" else matrix.Job(f, m, nets[(i + k) % len(nets)], 100 + i))
         for i, f in enumerate(FAULTS)
         for k, m in enumerate(FAULTS[f].modes)
     ]
