@@ -97,8 +97,13 @@ async def run(o: Options) -> int:
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
     tokens.save(data / "tokens.json")
     stop = asyncio.Event()
+
+    def end(number: signal.Signals) -> None:
+        say(f"ending, asked by {number.name}")
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
     scheme, shown = "https" if o.cert else "http", "localhost" if o.host == "127.0.0.1" else o.host
     base = f"{scheme}://{shown}:{sock.getsockname()[1]}"
     urls = {name: f"{base}/{'console' if name == o.surgeon else 'consult'}#t={token}" for name, token in issued.items()}

@@ -1,6 +1,7 @@
 """Run an application under uvicorn until told to end: address, TLS, and errors that say what to do."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -64,6 +65,9 @@ async def serve(
         server_header=False,
     )
     server = uvicorn.Server(config)
+    if stop is not None:
+        # The caller's own signal handlers set `stop`; uvicorn's would replace them and hide who asked.
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started and not task.done():
         await asyncio.sleep(0.01)

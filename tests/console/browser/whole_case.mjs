@@ -18,6 +18,8 @@ const told = child
   ? JSON.parse(await new Promise((resolve, reject) => { createInterface({ input: child.stdout }).once("line", resolve); child.once("exit", (code) => reject(new Error(`longhand console ended with ${code}`))); }))
   : JSON.parse((await import("node:fs")).readFileSync(argument("--attach", ""), "utf8").trim());
 log("console and hospitals are up");
+const result = { sites: [], ok: false };
+child?.once("exit", (code, signal) => { if (!result.over) { console.error(`longhand console ended by itself: ${code ?? signal}`); process.exit(1); } });
 
 process.on("exit", () => child?.kill("SIGINT"));
 for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(130));
@@ -25,7 +27,7 @@ const browser = await launch();
 const taken = new Set();
 const shot = async (page, name) => { if (shots && !taken.has(name) && taken.add(name)) await page.screenshot({ path: join(shots, `${name}.png`) }); };
 const problems = [];
-const result = { sites: [], ok: false };
+
 try {
   const context = await browser.newContext({ viewport: { width: 1600, height: 900 } });
   const page = await context.newPage();
@@ -115,8 +117,9 @@ try {
   assert(problems.length === 0, problems.join("\n"));
   result.ok = true;
 } catch (error) { result.error = error.message; log("FAILED", error.message); } finally {
+  result.over = true;
   await browser.close();
-  if (child) { const ended = new Promise((r) => child.once("exit", r)); child.kill("SIGINT"); result.exit = await ended; if (result.ok && !argument("--dir", "")) rmSync(dir, { recursive: true, force: true }); }
+  if (child && child.exitCode === null) { const ended = new Promise((r) => child.once("exit", r)); child.kill("SIGINT"); result.exit = await ended; if (result.ok && !argument("--dir", "")) rmSync(dir, { recursive: true, force: true }); }
 }
 result.folder = dir;
 console.log(JSON.stringify(result));

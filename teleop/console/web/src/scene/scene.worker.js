@@ -63,7 +63,7 @@ const handlers = {
   screws({ list }) {
     clear(screws);
     for (const s of list) {
-      const mesh = cylinder(s.entry, s.tip, s.radius, new MeshLambertMaterial({ color: s.colour, transparent: s.ghost, opacity: s.ghost ? 0.4 : 1 }));
+      const mesh = cylinder(s.entry, s.tip, s.radius, new MeshLambertMaterial({ color: s.colour, transparent: !!s.ghost, opacity: s.ghost ? 0.4 : 1 }));
       if (mesh) screws.add(mesh);
     }
     boneMaterial.opacity = list.some((s) => s.selected) ? 0.62 : 0.92;
@@ -71,7 +71,7 @@ const handlers = {
   },
   tools({ list }) {
     clear(tools);
-    for (const s of list) { const mesh = cylinder(s.from, s.to, s.radius, new MeshLambertMaterial({ color: s.colour, transparent: s.ghost, opacity: s.ghost ? 0.35 : 1 })); if (mesh) tools.add(mesh); }
+    for (const s of list) { const mesh = cylinder(s.from, s.to, s.radius, new MeshLambertMaterial({ color: s.colour, transparent: !!s.ghost, opacity: s.ghost ? 0.35 : 1 })); if (mesh) tools.add(mesh); }
   },
   trail({ points, colour }) {
     clear(ghost);
