@@ -376,7 +376,7 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
         )
     width = item.metrics.get("isthmus_width_mm")
     lateral = anatomy.frame.lps_T_v[:3, 0]
-    voxel = float((np.abs(labels.volume.direction.T @ lateral) * labels.volume.spacing_mm).sum())
+    voxel = float(np.linalg.norm((labels.volume.direction.T @ lateral) * labels.volume.spacing_mm))
     if isinstance(width, float) and width < MIN_VOXELS * voxel:
         why.append(
             f"the pedicle is only {width / voxel:.1f} voxels wide ({width:.1f} mm at {voxel:.1f} mm); numbers below a voxel cannot be trusted"

@@ -70,7 +70,9 @@ def test_predicted_errors_agree_with_monte_carlo():
 
 
 def test_good_noisy_touches_are_rarely_refused():
-    refused = sum(not register_points(points(k), touch(points(k), k, 0.5), targets_lps_mm=TARGET).ok for k in range(150))
+    refused = sum(
+        not register_points(points(k), touch(points(k), k, 0.5), targets_lps_mm=TARGET).ok for k in range(150)
+    )
     assert refused <= 6
 
 
@@ -121,7 +123,7 @@ def test_touches_close_together_are_refused_by_their_predicted_error_although_fr
 def test_check_point_level_and_image_guards():
     ct = points()
     touched = touch(ct)
-    off = touch(TARGET) + [0.0, 0.0016, 0.0]
+    off = touch(TARGET) + np.array([0.0, 0.0016, 0.0])
     assert not gates(register_points(ct, touched, check_ct_lps_mm=TARGET, check_touched_m=off))["check_point"]
     assert gates(register_points(ct, touched, check_ct_lps_mm=TARGET, check_touched_m=touch(TARGET)))["check_point"]
     assert not gates(register_points(ct, touched, level="L4", planned_level="L3"))["level"]

@@ -19,7 +19,11 @@ from teleop.planning.screws import plan_screws, segment_distance
 
 
 def truths(p):
-    return [(t, grade_truth(p.phantom, t.entry_lps_mm, t.tip_lps_mm, t.diameter_mm, t.level)) for t in p.plan.trajectories if t.has_line]
+    return [
+        (t, grade_truth(p.phantom, t.entry_lps_mm, t.tip_lps_mm, t.diameter_mm, t.level))
+        for t in p.plan.trajectories
+        if t.has_line
+    ]
 
 
 def test_every_screw_is_truly_grade_a_in_the_right_pedicle_and_by_the_planners_margins(patient):
@@ -115,7 +119,9 @@ def test_labels_on_another_grid_are_refused(patient):
 
 def test_a_level_that_is_not_labelled_is_answered_with_a_reason(patient):
     plan = plan_screws(patient.image.ct, patient.labels, levels=["L1"])
-    assert {t.status for t in plan.trajectories} == {"BAD_GEOMETRY"} and "not in the label map" in plan.trajectories[0].reasons[0]
+    assert {t.status for t in plan.trajectories} == {"BAD_GEOMETRY"} and "not in the label map" in plan.trajectories[
+        0
+    ].reasons[0]
 
 
 def relabelled(patient, change):
@@ -160,7 +166,9 @@ def test_millimetres_scaled_by_a_third_are_refused(patient):
 def test_a_label_without_bone_under_it_is_refused(patient):
     empty = Volume(np.full_like(patient.image.ct.data, 50), patient.image.ct.lps_T_ijk)
     plan = plan_screws(empty, patient.labels)
-    assert all(t.status == "BAD_GEOMETRY" and "no bone under this label" in " ".join(t.reasons) for t in plan.trajectories)
+    assert all(
+        t.status == "BAD_GEOMETRY" and "no bone under this label" in " ".join(t.reasons) for t in plan.trajectories
+    )
 
 
 def test_holes_and_a_rough_border_in_the_label_never_make_a_screw_truly_unsafe(patient):
@@ -216,7 +224,9 @@ def test_an_open_arch_is_planned_with_low_confidence_from_the_neighbours_or_refu
     assert p.plan["L2_left"].status == "OK"
 
 
-@pytest.mark.parametrize("options", [{"osteoporotic": True}, {"fused_facet": True}, {"scoliosis_deg": 30.0}, {"listhesis_mm": {"L4": 8.0}}])
+@pytest.mark.parametrize(
+    "options", [{"osteoporotic": True}, {"fused_facet": True}, {"scoliosis_deg": 30.0}, {"listhesis_mm": {"L4": 8.0}}]
+)
 def test_pathologies_leave_only_truly_safe_screws(make, options):
     p = make(8, ("L3", "L4"), 1.0, **options)
     assert any(t.status == "OK" for t in p.plan.trajectories)
@@ -259,7 +269,16 @@ def test_a_left_plan_mirrored_to_the_right_or_flipped_to_ras_is_not_accepted(pat
     t = patient.plan["L4_left"]
     entry, tip = t.line()
     flip = np.array([-1.0, -1.0, 1.0])
-    ras = trajectory("L4_left", "pedicle_screw", entry * flip, (tip - entry) * flip, t.length_mm, t.diameter_mm, level="L4", side="left")
+    ras = trajectory(
+        "L4_left",
+        "pedicle_screw",
+        entry * flip,
+        (tip - entry) * flip,
+        t.length_mm,
+        t.diameter_mm,
+        level="L4",
+        side="left",
+    )
     try:
         report = grade_screw(patient.labels, ras)
     except GradeError:
@@ -284,7 +303,9 @@ def test_a_line_outside_the_image_is_an_error_that_mentions_the_coordinate_syste
 def test_screws_that_cross_are_seen():
     a = (np.array([0.0, 0, 0]), np.array([10.0, 0, 0]), np.array([5.0, 5, 1.0]), np.array([5.0, -5, 1.0]))
     assert segment_distance(*a) == pytest.approx(1.0)
-    assert segment_distance(np.zeros(3), np.ones(3), np.zeros(3) + [3, 0, 0], np.ones(3) + [3, 0, 0]) == pytest.approx(np.sqrt(6.0))
+    assert segment_distance(np.zeros(3), np.ones(3), np.array([3.0, 0, 0]), np.array([4.0, 1, 1])) == pytest.approx(
+        np.sqrt(6.0)
+    )
 
 
 # ---- editing
@@ -303,7 +324,10 @@ def test_editing_follows_the_grader_and_undoes_itself(patient):
     turned = rotate(t, [0, 0, 1], 90.0)
     assert abs(turned.axis @ t.axis) < 0.1 + abs(t.axis[2]) ** 2
     assert resize(t, diameter_mm=4.0, length_mm=30.0).length_mm == 30.0
-    assert move_tip(t, [0, 0, 1.0]).entry_lps_mm == t.entry_lps_mm and move_entry(t, [0, 0, 1.0]).tip_lps_mm == t.tip_lps_mm
+    assert (
+        move_tip(t, [0, 0, 1.0]).entry_lps_mm == t.entry_lps_mm
+        and move_entry(t, [0, 0, 1.0]).tip_lps_mm == t.tip_lps_mm
+    )
 
 
 def test_committing_an_edit_verifies_it(patient):
