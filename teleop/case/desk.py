@@ -253,7 +253,10 @@ class Desk:
                 GUIDE_STOP_M, self._around(base_T_ref),
             )
         elif kind == "advance":
-            state = screw_step(self.state, self.state.screw, ScrewStep.ADVANCE)
+            here_at = self.state
+            if not self.correction and here_at.screw_step is ScrewStep.APPROACH:
+                here_at = screw_step(here_at, here_at.screw, ScrewStep.STAND_OFF)  # nobody measures at this site
+            state = screw_step(here_at, here_at.screw, ScrewStep.ADVANCE)
             goal = base_T_ref @ guide_pose_on_line(entry, axis, GUIDE_STOP_M, here)
             stored = self.paths.line(arm.q, goal, self._around(base_T_ref))
         elif kind == "retreat":
