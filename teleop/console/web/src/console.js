@@ -150,7 +150,7 @@ function receive(message) {
     case "progress": app.say(`${t("Images")} ${store.sites[message.site]?.title ?? message.site}: ${(message.share * 100).toFixed(0)} %`); break;
     case "stopped": app.lastStopReply = { ...message, at: performance.timeOrigin + performance.now() }; break;
   }
-  app.dirty = true;
+  if (message.t !== "frame") app.dirty = true;
 }
 
 // -- drawing: once per animation frame, then the acknowledgement ----------------------------------------------------
@@ -171,13 +171,14 @@ app.language = () => { for (const v of Object.values(app.views)) v.root.querySel
 app.show(app.page === "consult" ? "consult" : "plan");
 app.shell.signin(!app.net.token);
 
-let live = 0;
+let live = 0, outlinesAt = 0;
 function paint() {
   requestAnimationFrame(paint);
   const fresh = app.fresh;
   app.fresh = null;
   if (fresh || app.dirty || performance.now() - live > 120) {
     live = performance.now();
+    const wanted = app.dirty;
     app.dirty = false;
     app.shell.update();
     app.block.update();
@@ -185,7 +186,9 @@ function paint() {
     const liveView = store.view === "command";
     const stale = liveView && store.siteName && store.stale() ? `${t("NO FRESH DATA")} ${Number.isFinite(store.age()) ? `${(store.age() / 1000).toFixed(1)} s` : ""}` : "";
     app.block.setStale(stale);
-    if (app.dirtyImages) { app.dirtyImages = false; const dragging = Object.values(app.block.slices).some((s) => s.drag); app.block.redraw(true, dragging); } else app.block.redraw(false);
+    // Numbers and states are drawn with every frame; outlines of a moving guide 25 times a second.
+    const outlines = wanted || performance.now() - outlinesAt > 40;
+    if (app.dirtyImages) { app.dirtyImages = false; outlinesAt = live; const dragging = Object.values(app.block.slices).some((s) => s.drag); app.block.redraw(true, dragging); } else if (outlines) { outlinesAt = live; app.block.redraw(false); }
   }
   // What was put on the screen in this frame is what the next command may echo.
   if (fresh) app.net.drawn(fresh.n, Object.fromEntries(Object.entries(fresh.sites).filter(([, s]) => s.stamp).map(([name, s]) => [name, s.stamp])));
