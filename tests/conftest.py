@@ -4,6 +4,11 @@ Only those marked `ros` or `browser`. A test that fails twice in a row fails; pu
 """
 
 import pytest
+from hypothesis import settings
+
+# Property tests assert properties, not time: a busy machine must not fail one. Speed belongs in bench/.
+settings.register_profile("longhand", deadline=None)
+settings.load_profile("longhand")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
