@@ -161,8 +161,11 @@ def grade_screw(
         s = np.append(s, length)
     centres = entry + s[:, None] * axis
     rho = np.arange(0.0, radius + BEYOND_MM + RADIAL_MM, RADIAL_MM)
-    cloud = centres[:, None, None, :] + rho[None, None, :, None] * rays[None, :, None, :]
-    filled = occupancy(cloud.reshape(-1, 3)).reshape(len(s), RAYS, len(rho))
+    # The map to voxel indices is affine, so axis points and ray directions are mapped and the cloud is built in index space.
+    start = crop.to_ijk(centres).astype(np.float32)
+    turned = (rays @ np.linalg.inv(crop.lps_T_ijk[:3, :3]).T).astype(np.float32)
+    cloud = start.T[:, :, None, None] + turned.T[:, None, :, None] * rho.astype(np.float32)
+    filled = ndimage.map_coordinates(bone, cloud, order=1, mode="constant", cval=0.0)
     out = filled < 0.5
     hit = out.any(axis=2)
     at = out.argmax(axis=2)
