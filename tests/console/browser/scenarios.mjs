@@ -195,7 +195,7 @@ export const scenarios = {
     page = await ready(browser, srv);
     await moves(page, srv, "moves from a new page");
     await page.close();
-    await until("closing ends the press", async () => { const s = await srv.poke(); return s.hand === 0 && s.why === "page_gone"; });
+    await until("closing ends the press", async () => { const s = await srv.poke(); return s.hand === 0 && s.state === "PAUSE"; });
   },
 
   async "after a stop was cleared a held button does nothing until it is released and pressed again"({ browser, srv }) {
