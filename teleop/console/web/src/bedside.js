@@ -24,7 +24,7 @@ const stopNow = () => { net.stop(null); say(t("STOP sent"), true); };
 const language = h("button", { class: "quiet", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); paint(true); } });
 const name = h("input", { id: "name", label: "Your name", maxlength: "40", placeholder: "Dr. …" });
 const badge = h("div", { class: "badge state big", id: "state" }), control = h("div", { class: "badge control", id: "control" }), site = h("b", { id: "site" });
-const stop = h("button", { id: "stop", class: "stop", label: "STOP the arm" }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
+const stop = h("button", { id: "stop", class: "stop", title: t("STOP the arm") }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
 stop.addEventListener("pointerdown", (event) => { event.preventDefault(); stopNow(); });
 stop.addEventListener("click", (event) => { if (event.detail === 0) stopNow(); });
 const header = h("header", {}, h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", { t: "Bedside" })), site, h("div", { class: "facts" }, badge, control), h("label", {}, h("span", { class: "hint", t: "You are" }), " ", name), language, stop);

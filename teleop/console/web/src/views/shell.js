@@ -16,7 +16,7 @@ export function makeShell(app) {
   const state = h("div", { class: "badge state", id: "badge-state" });
   const language = h("button", { id: "language", class: "quiet", onclick: () => { setLanguage(getLanguage() === "en" ? "zh" : "en"); retranslate(document.body); app.language(); } });
   const who = h("div", { class: "who", id: "who" });
-  const stop = h("button", { id: "stop", class: "stop", label: "STOP every arm in motion and the one shown (Space or Esc)" }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
+  const stop = h("button", { id: "stop", class: "stop", title: t("STOP every arm in motion and the one shown (Space or Esc)") }, h("span", { t: "STOP" }), h("small", { "aria-hidden": "true" }, "Space · Esc"));
   // pointerdown, not click: a stop must not wait for a finger to be lifted.
   stop.addEventListener("pointerdown", (event) => { event.preventDefault(); app.stop("button"); });
   stop.addEventListener("click", (event) => { if (event.detail === 0) app.stop("button"); });
