@@ -188,8 +188,7 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     kind = "joints" if c.q_target is not None else "pose" if target is not None else "path"
     s_limit = c.s_limit
     if target is not None:
-        if target != s.last_target:
-            s.changed_at = s.now
+        _notice_hand(s, target, p)
         s.last_target = target
         v, why, margin, target = _pose_speed(s, target, c.mode, p)
     elif s_limit is not None:
@@ -209,10 +208,10 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     )  # fmt: skip
     s.next_lease += 1
     s.v_cap, s.w_cap, s.v_why, s.margin, s.mode = v, w, why, margin, c.mode
-    if v >= s.peak_v or s.now >= s.peak_until:
-        s.peak_v = v
-        s.peak_until = s.now + rest_bound_ns(v, p)
-    s.bound = travel_bound(s.peak_v, p) + s.extra_track  # a cap that was just lowered may still be in the arm's motion
+    # A cap that was lowered may still be in the arm's motion until its own lease would have ended at rest.
+    until = s.now + rest_bound_ns(v, p) + s.extra_react
+    s.caps = (*((t, cap) for t, cap in s.caps if t > s.now and cap > v), (until, v))
+    s.bound = travel_bound(s.peak_v, p, s.extra_react * 1e-9) + s.extra_track
     if s.state in (State.READY, State.PAUSE, State.HOLD) and c.mode != Mode.REHEARSAL:
         move_to(s, out, State.ACTIVE, "motion permitted", s.auth.holder)
         s.alarms = alarms.cleared(s.alarms, "hold")
@@ -224,11 +223,27 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
         out.append(HaltOut(why))  # a permission to move at no speed is none
 
 
+def _notice_hand(s: Situation, target: tuple[float, ...], p: Params) -> None:
+    """`changed_at`: when the hand last moved. Less than `stuck_move` is no hand: a console's own rounding, or an arm that
+    still follows an old target, gives other bits without anybody moving. A re-base shifts targets without a hand, too.
+    """
+    before = s.still_target
+    if before and not s.fresh:
+        a, b = tip_of(before), tip_of(target)
+        d = (b[0] - a[0], b[1] - a[1], b[2] - a[2])
+        moved = d[0] * d[0] + d[1] * d[1] + d[2] * d[2] > p.stuck_move * p.stuck_move
+        if not moved and turn(before, target) <= p.stuck_turn:
+            return
+        s.changed_at = s.now
+    s.still_target = target
+
+
 def _law(s: Situation, m_zone: float, zone: str, p: Params) -> tuple[float, str, float]:
     """(cap, what limits it, margin used) for a margin and the zone's own cap."""
     p95 = s.est.age_p95() or 0
     age = s.age if s.age > p95 else p95
-    v, why = speed_limit(age * 1e-9, m_zone - s.extra_track, p), f"loop age {age // 1_000_000} ms against {m_zone * 1e3:.2f} mm"
+    v = speed_limit((age + s.extra_react) * 1e-9, m_zone - s.extra_track, p)
+    why = f"loop age {age // 1_000_000} ms against {m_zone * 1e3:.2f} mm"
     cap = p.v_bone if zone == "bone" else p.v_near if zone == "near" else p.v_free
     if cap < v:
         v, why = cap, f"zone {zone}"

@@ -7,7 +7,7 @@ these keys, at most 512 B sealed. The strict decoder lives beside the gate (`saf
 is open); the loop age is t_k - min(echo_state, echo_view where the mode needs video): one clock, no synchronisation.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 COMMAND_VERSION = 1
@@ -50,7 +50,8 @@ class Command:
 
     def to_wire(self) -> dict[str, Any]:
         """The map that msgpack packs (tuples become arrays)."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
 
-COMMAND_KEYS: frozenset[str] = frozenset(Command.__slots__)
+_NAMES = tuple(f.name for f in fields(Command))
+COMMAND_KEYS: frozenset[str] = frozenset(_NAMES)

@@ -264,6 +264,9 @@ def _rearm(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
         out.append(PersistOut(""))
         _clear_drive(s, out)
         return _yes()
+    if s.state is State.INIT and s.report is not None and s.report.drive == "fault":
+        _clear_drive(s, out)  # the drive kept its fault over the governor's restart
+        return _yes()
     if s.state is not State.STOP:
         return _no(f"rearm: the arm is in {s.state}, not STOP" + (f" ({s.reason})" if s.state is State.FAULT else ""))
     s.alarms = alarms.acknowledged(alarms.cleared(s.alarms, "stop"), "stop")

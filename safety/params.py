@@ -101,6 +101,8 @@ class Params:
     require_recorder: bool = True
     stuck_prompt_ns: int = 30 * S
     stuck_hold_ns: int = 5 * S
+    stuck_move: float = 5e-7
+    stuck_turn: float = 5e-6
     press_prompt_ns: int = 120 * S
     log_grace_ns: int = 60 * S
     # Only a campaign switches this off, to show that the campaign would notice. The process refuses it.
@@ -237,6 +239,8 @@ ENVELOPE: dict[str, tuple[float, float, str]] = {
     "qualification_ns": (60 * S, 1800 * S, "30 min at most"),
     "stuck_prompt_ns": (5 * S, 60 * S, "unchanging hand"),
     "stuck_hold_ns": (1 * S, 10 * S, "after the prompt"),
+    "stuck_move": (0.0, 1e-4, "well below a hand's tremor (tenths of a mm) after scaling"),
+    "stuck_turn": (0.0, 1e-3, "rad, as stuck_move"),
     "press_prompt_ns": (30 * S, 300 * S, "hold-to-run without a release"),
     "log_grace_ns": (1 * S, 60 * S, "disk full: HOLD within"),
 }

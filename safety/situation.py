@@ -5,6 +5,7 @@ So a step is pure at the price of one shallow copy (some microseconds), and a te
 """
 
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 from safety.alarms import Alarms
 from safety.authority import Authority
@@ -26,17 +27,22 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """A stop or take-over rehearsal being measured: since when, from which travel, under which cap."""
+    """A stop or take-over rehearsal being measured: since when, from which travel (m), under which cap, at which measured
+    speed (m/s).
+    """
 
     kind: str
     t0: int
     travel0: float
     v: float
+    speed0: float
 
 
 @dataclass(frozen=True, slots=True)
 class DrillResult:
-    """What a rehearsal measured: time to standstill (ns), travel and bound (m), passed, valid until."""
+    """What a rehearsal measured: time to standstill (ns), travel and bound (m), passed, valid until. react: what of the travel
+    the braking itself does not explain, as a time (ns): the measured Td + Ta; 0 where the arm was not at its steady speed.
+    """
 
     kind: str
     took: int
@@ -44,6 +50,7 @@ class DrillResult:
     bound: float
     passed: bool
     until: int
+    react: int = 0
 
 
 @dataclass(slots=True)
@@ -80,6 +87,7 @@ class Situation:
     drill: Drill | None = None
     drills: dict[str, DrillResult] = field(default_factory=dict)
     user_cap: float = 0.0  # 0: none
+    extra_react: int = 0  # ns by which the rehearsals saw the arm begin to brake later than Td + Ta: in every bound
     extra_track: float = 0.0  # m by which the rehearsals saw the arm track worse than e_track: added to every bound
     # the line
     link_at: int = 0
@@ -135,17 +143,18 @@ class Situation:
     stop_by: str = ""
     log_deadline: int = 0
     clear_until: int = 0  # the drive was asked to clear its fault: until then its old fault is no new one
-    peak_v: float = 0.0  # the highest cap that may still be in the arm's motion, and until when
-    peak_until: int = 0
-    stuck_at: int = 0
+    caps: tuple[tuple[int, float], ...] = ()  # (until, cap), falling: caps that may still be in the arm's motion
+    still_target: tuple[float, ...] = ()  # what the hand is compared with: it counts as stuck while it stays near this
     alarms: Alarms = ()
 
     def clone(self) -> "Situation":
         """A copy that may be changed field by field."""
-        new = object.__new__(Situation)
-        for name in _NAMES:
-            setattr(new, name, getattr(self, name))
-        return new
+        return Situation(*_VALUES(self))
+
+    @property
+    def peak_v(self) -> float:
+        """The highest speed cap that may still be in the arm's motion, m/s; 0 without one."""
+        return self.caps[0][1] if self.caps else 0.0
 
     @property
     def remote(self) -> bool:
@@ -153,4 +162,4 @@ class Situation:
         return self.auth.holder not in ("", "local")
 
 
-_NAMES = tuple(f.name for f in fields(Situation))
+_VALUES = attrgetter(*(f.name for f in fields(Situation)))

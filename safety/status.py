@@ -77,7 +77,8 @@ def status_of(s: Situation, p: Params) -> dict[str, Any]:
         "qualified_demo": s.line_demo,
         "rehearsal_on": s.rehearsal_on,
         "rehearsals": {
-            k: {"passed": d.passed, "took_ns": d.took, "travel": d.travel, "bound": d.bound, "until": d.until}
+            k: {"passed": d.passed, "took_ns": d.took, "travel": d.travel, "bound": d.bound, "until": d.until,
+                "react_ns": d.react}
             for k, d in s.drills.items()
         },
         "stop_echo": s.stop_ordinal,

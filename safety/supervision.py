@@ -10,12 +10,14 @@ from safety.params import Params
 from safety.situation import DrillResult, Peer, Situation
 from safety.speed_law import travel_bound
 from safety.states import Mode, State
-from safety.stopping import worst_stop_time
+from safety.stopping import steady_stop, worst_stop_time
 from safety.transitions import MOVING, end_motion, fault, hold, move_to, pause, stop
 
 #: Peers without which a remote surgeon's motion ends.
 REQUIRED = ("gateway", "recorder", "case")
 _LATE_MEMORY_NS = 1_000_000_000
+#: Share of its cap from which an arm counts as moving steadily (the drive uses 94 % of a cap).
+_STEADY = 0.9
 
 
 def _set(a: Alarms, on: bool, id_: str, text: str, now: int) -> Alarms:
@@ -103,7 +105,12 @@ def _frozen(s: Situation, out: list[Output], p: Params) -> None:
 
 
 def _measure(s: Situation, p: Params) -> None:
-    """A rehearsed stop is over at standstill: was it within the bound?"""
+    """A rehearsed stop is over at standstill: was it within the bound, and how late did the braking begin?
+
+    From its steady speed v0 an arm that brakes as assumed needs `steady_stop(v0)`; what it travelled beyond that, over v0, is
+    its measured Td + Ta (a softer braking shows there too). What exceeds the assumed is added to every bound and to the age in
+    the speed law. An arm that was still speeding up tells nothing about it: its drill only passes or not.
+    """
     d, r = s.drill, s.report
     assert d is not None and r is not None
     if r.stamp <= d.t0 or not (r.drive in ("standstill", "parked", "fault") or r.speed < 0.0002):
@@ -112,9 +119,14 @@ def _measure(s: Situation, p: Params) -> None:
     bound = travel_bound(d.v, p) - d.v * p.lease_ns * 1e-9  # told at once: the lease does not enter
     limit = p.t_d_ns + p.t_a_ns + int(worst_stop_time(d.v, p.a_max, p.j_max) * 1e9) + 50_000_000  # + two reports
     passed = 0.0 <= travel <= bound and took <= limit and r.drive != "fault"
+    react = 0
+    if d.speed0 >= _STEADY * d.v:
+        react = int((travel - steady_stop(d.speed0, p.a_max, p.j_max)) / d.speed0 * 1e9)
     drills = dict(s.drills)
-    drills[d.kind] = DrillResult(d.kind, took, travel, bound, passed, s.now + p.qualification_ns)
+    drills[d.kind] = DrillResult(d.kind, took, travel, bound, passed, s.now + p.qualification_ns, react if react > 0 else 0)
     s.drills, s.drill = drills, None
+    worst = max(r.react for r in drills.values()) - p.t_d_ns - p.t_a_ns
+    s.extra_react = worst if worst > 0 else 0
 
 
 def on_path_ok(s: Situation, out: list[Output], i: PathOkIn, p: Params) -> None:

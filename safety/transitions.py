@@ -155,7 +155,9 @@ def begin_drill(s: Situation, kind: str, p: Params) -> None:
     """A stop or take-over during a rehearsal's motion starts the measurement."""
     r = s.report
     if s.lease is not None and s.lease.mode == "rehearsal" and r is not None and r.speed > DRILL_SPEED:
-        s.drill = Drill(kind, s.now, r.travel, s.lease.v_cap)
+        # the way since that report was before the decision
+        travel0 = r.travel + r.speed * (s.now - r.stamp) * 1e-9
+        s.drill = Drill(kind, s.now, travel0, s.lease.v_cap, r.speed)
 
 
 def bound_of(v: float, p: Params) -> float:

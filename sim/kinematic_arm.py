@@ -8,6 +8,7 @@ added
 to the readings, `force` reported.
 """
 
+import copy
 from collections import deque
 
 import numpy as np
@@ -77,6 +78,15 @@ class KinematicArm:
 
     def close(self) -> None:
         pass
+
+    def fork(self) -> "KinematicArm":
+        """The same moment once more; arrays are replaced here, never written to, so they are shared."""
+        other = copy.copy(self)
+        other.true = copy.copy(self.true)
+        other._queue = deque(self._queue)
+        other._rng = copy.deepcopy(self._rng)
+        other.offset = self.offset.copy()
+        return other
 
     # --- the simulator's truth: for the tracker's model and the judge ------------------------------------------------
 

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,16 @@ PEER_TOPIC, PEER_TYPE = "log/peer_checkpoint", "longhand_msgs/msg/LogPeerCheckpo
 CLOSE_TOPIC, CLOSE_TYPE = "log/close", "longhand_msgs/msg/LogClose"
 GAP_TOPIC, GAP_TYPE = "log/gap", "longhand_msgs/msg/LogGap"
 HEADER_VERSION = 1
+
+
+def log_path(folder: Path, session: bytes, site: str) -> Path:
+    """<session>-<site>.mcap, with -2, -3 ... after a restart in the same session: logs are never overwritten."""
+    base = f"{session.hex()}-{site}"
+    path, number = folder / f"{base}.mcap", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{base}-{number}.mcap"
+    return path
 
 
 class HeaderError(ValueError):

@@ -14,9 +14,9 @@ from typing import Any
 
 from safety.log import container
 from safety.log.checkpoint import ORIGIN, CheckpointError, check
-from safety.log.walk import Bad, NotALog, PeerSeen, Walk
+from safety.log.walk import Bad, NotALog, PeerSeen, Trusted, Walk
 
-__all__ = ["CLEAN", "TAMPERED", "UNCLEAN", "FileReport", "FirstBad", "NotALog", "Report", "verify", "verify_file"]
+__all__ = ["CLEAN", "TAMPERED", "UNCLEAN", "FileReport", "FirstBad", "NotALog", "Report", "Trusted", "verify", "verify_file"]
 
 CLEAN, UNCLEAN, TAMPERED = "clean", "unclean", "tampered"
 #: The longest note that a scan for later checkpoints reads, bytes.
@@ -111,8 +111,8 @@ def _file_json(report: FileReport) -> dict[str, Any]:
     return {**out, "ok": report.ok, "first_bad": None if report.first_bad is None else _bad_json(report)}
 
 
-def verify_file(path: Path, trusted: Iterable[bytes] = ()) -> FileReport:
-    """Check one file. trusted: Ed25519 public keys of the sites (32 bytes each); without any, the log's own key is taken
+def verify_file(path: Path, trusted: Iterable[Trusted] = ()) -> FileReport:
+    """Check one file. trusted: Ed25519 public keys of the sites, or (site, key); without any, the log's own key is taken
     on its word and `key_pinned` is False. Raises NotALog, OSError."""
     keys = frozenset(trusted)
     with open(path, "rb") as file:
@@ -197,7 +197,7 @@ def _known_keys(header: dict[str, Any] | None) -> dict[str, str]:
         return {}
 
 
-def verify(paths: Iterable[Path], trusted: Iterable[bytes] = ()) -> Report:
+def verify(paths: Iterable[Path], trusted: Iterable[Trusted] = ()) -> Report:
     """Check logs, and those of several sites against each other.
 
     Raises NotALog, OSError; ValueError when the logs are not of one session."""

@@ -25,6 +25,10 @@ _OWN = {
 }
 
 
+#: An Ed25519 public key (32 bytes) that may sign any log, or one that may sign the logs of one site: (site, key).
+Trusted = bytes | tuple[str, bytes]
+
+
 class NotALog(ValueError):
     """The file is no session log of this version: nothing can be said about tampering. The message says why."""
 
@@ -50,8 +54,8 @@ class PeerSeen:
 class Walk:
     """State of the pass; after `run` (or the Bad it raised) the attributes hold what was found good."""
 
-    def __init__(self, data: memoryview, trusted: frozenset[bytes] = frozenset()) -> None:
-        """data: the whole file. trusted: Ed25519 site keys to accept (empty: any, which proves less)."""
+    def __init__(self, data: memoryview, trusted: frozenset[Trusted] = frozenset()) -> None:
+        """data: the whole file. trusted: keys to accept (empty: any, which proves less)."""
         self.data = data
         self.trusted = trusted
         self.types = TypeStore()
@@ -221,9 +225,10 @@ class Walk:
             session.check_header(header, self.types)
         except session.HeaderError as error:
             raise Bad(begin, str(error)) from error
-        if self.trusted and header["site_public_key"] not in self.trusted:
+        own = header["site_public_key"]
+        if self.trusted and own not in self.trusted and (header["site"], own) not in self.trusted:
             key = header["site_public_key"].hex()
-            raise Bad(begin, f"signed by site key {key[:16]}..., which is not one of the keys to be trusted")
+            raise Bad(begin, f"signed by site key {key[:16]}..., which is not one of the keys to be trusted for {header['site']}")
 
     def _peer(self, fields: dict[str, Any], begin: int) -> None:
         assert self.header is not None

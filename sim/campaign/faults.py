@@ -103,7 +103,16 @@ def _f01(w: World) -> None:
     last_valid(w)
 
 
-add(Fault("F01", "link cut, both paths", _f01, cut_count, respond=("HOLD",), within=530 * MS))
+def _f01_check(w: World) -> list[str]:
+    """HOLD half a second after the last valid command, STOP after three seconds of that."""
+    held, stopped = w.judge.entered(("HOLD",), w.struck_at), w.judge.entered(("STOP",), w.struck_at)
+    if held is None or stopped is None or stopped - held > w.site.params.hold_stop_ns + 20 * MS:
+        return ["a line that stayed down did not lead to STOP within 3 s of HOLD"]
+    return []
+
+
+add(Fault("F01", "link cut, both paths", _f01, cut_count, respond=("HOLD",), within=530 * MS, check=_f01_check,
+          horizon=3700 * MS))  # fmt: skip
 add(Fault("F02", "one path cut", lambda w: w.cut(10 * S, (seeded(w, 2),)), cut_count, respond=("!path_lost",),
           within=320 * MS, keep=True))  # fmt: skip
 

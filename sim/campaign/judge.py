@@ -26,6 +26,8 @@ class Judge:
     worst_bound: float = 0.0
     leases: int = 0
     foreign: int = 0
+    attacks: int = 0
+    attacks_accepted: int = 0
     late_ticks: int = 0
     truth: bool = False
     true_travel: float = 0.0
@@ -44,6 +46,13 @@ class Judge:
     def wrong(self, text: str) -> None:
         if text not in self.wrongs and len(self.wrongs) < 20:
             self.wrongs.append(text)
+
+    def attacked(self, accepted: bool) -> None:
+        """An attacker's frame came to the gate."""
+        self.attacks += 1
+        if accepted:
+            self.attacks_accepted += 1
+            self.wrong("a frame of an attacker was accepted")
 
     def decided(self, site: Site, outs: list[Output], foreign: bool) -> None:
         """Outputs of one step. `foreign`: its command was an attacker's, or one that must not be accepted."""

@@ -119,19 +119,32 @@ def _outcomes(left: list[Job], workers: int, dask: str, end: float) -> Iterator[
         yield from _on_processes(left, workers, end)
 
 
+def together(left: list[Job]) -> list[list[Job]]:
+    """Jobs that begin with the same session (profile, mode, seed): one worker makes it once for all of them."""
+    groups: dict[tuple[int, str, str], list[Job]] = {}
+    for job in left:
+        groups.setdefault((job.seed, job.profile, job.mode), []).append(job)
+    return list(groups.values())
+
+
+def work_all(group: list[Job]) -> list[dict[str, Any]]:
+    """`work` for each."""
+    return [work(job) for job in group]
+
+
 def _on_processes(left: list[Job], workers: int, end: float) -> Iterator[dict[str, Any]]:
     import multiprocessing
 
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = iter(left)
-        running = {pool.submit(work, job) for job, _ in zip(waiting, range(4 * workers), strict=False)}
+        waiting = iter(together(left))
+        running = {pool.submit(work_all, group) for group, _ in zip(waiting, range(2 * workers), strict=False)}
         while running:
             done = next(as_completed(running))
             running.remove(done)
-            job = next(waiting, None) if time.monotonic() < end else None
-            if job is not None:
-                running.add(pool.submit(work, job))
-            yield done.result()
+            group = next(waiting, None) if time.monotonic() < end else None
+            if group is not None:
+                running.add(pool.submit(work_all, group))
+            yield from done.result()
 
 
 def _on_dask(left: list[Job], address: str, end: float) -> Iterator[dict[str, Any]]:
@@ -139,9 +152,9 @@ def _on_dask(left: list[Job], address: str, end: float) -> Iterator[dict[str, An
     from distributed import as_completed as dask_completed
 
     with Client(address) as client:
-        futures = dask_completed([client.submit(work, job, pure=False) for job in left])
+        futures = dask_completed([client.submit(work_all, group, pure=False) for group in together(left)])
         for future in futures:
-            yield future.result()
+            yield from future.result()
             if time.monotonic() >= end:
                 return
 
@@ -183,6 +196,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ok = bool(rows) and all(r["passed"] for r in rows) and all(line["struck"] == line["runs"] for line in lines)
     return {
         "ok": ok, "runs": len(rows), "failed": sum(not r["passed"] for r in rows), "foreign": sum(r["foreign"] for r in rows),
+        "attacks": sum(r.get("attacks", 0) for r in rows), "attacks_accepted": sum(r.get("attacks_accepted", 0) for r in rows),
         "worst_time_ratio": max((r["time_ratio"] for r in rows), default=0.0),
         "worst_travel_ratio": max((r["travel_ratio"] for r in rows), default=0.0),
         "rows": lines, "not_applicable": not_applicable(),

@@ -22,7 +22,8 @@ def page(report: dict[str, Any], runs: list[dict[str, Any]], how: str) -> str:
     return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>Fault campaign</title><style>{_STYLE}</style>
 <h1>Fault campaign: {verdict}</h1>
 <p>{report["runs"]} runs in virtual time; worst time {report["worst_time_ratio"]:.3f} and worst travel
-{report["worst_travel_ratio"]:.3f} of the bound; {report["foreign"]} foreign motions. Made by <code>{html.escape(how)}</code>.</p>
+{report["worst_travel_ratio"]:.3f} of the bound; {report["foreign"]} foreign motions, {report["attacks_accepted"]} of
+{report["attacks"]} attackers' frames accepted. Made by <code>{html.escape(how)}</code>.</p>
 {_scatter(runs, "travel_ratio", "travel after the last valid command / bound X")}
 {_scatter(runs, "time_ratio", "response and time to rest / bound")}
 <table><tr><th>fault<th>what<th>mode<th>profile<th>runs<th>struck<th>passed<th>time<th>travel<th>mm<th>failure, reproduction</tr>

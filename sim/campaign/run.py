@@ -1,5 +1,6 @@
 """One run of the campaign: a fault, a mode, a network profile, a seed. Deterministic; returns what the table needs."""
 
+import functools
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -34,6 +35,8 @@ class Outcome:
     why: str
     reproduce: str
     driver: str = "kinematic"
+    attacks: int = 0
+    attacks_accepted: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,13 +56,10 @@ def run_one(
 ) -> Outcome:
     """Raises KeyError (no such fault), ValueError (no such profile), OSError (a trace is missing)."""
     fault = FAULTS[fault_id]
-    world: World | None = None
-    for attempt in range(ATTEMPTS):
-        world = World(mode, net, seed + attempt * NEXT, lease_enabled=lease_enabled, params=fault.params, driver=driver)
-        if _until_motion(world):
-            break
-    assert world is not None
-    world.seed = seed
+    if driver == "kinematic":
+        world = _in_motion(mode, net, seed, lease_enabled, fault.params, driver).fork()
+    else:
+        world = _in_motion.__wrapped__(mode, net, seed, lease_enabled, fault.params, driver)
     moved = world.judge.leases > 0 and world.moving()
     if moved:
         world.mark_strike()
@@ -72,7 +72,25 @@ def run_one(
     if driver == "pybullet":
         world.site.arm.close()
     line = reproduction(fault_id, mode, net, seed, lease_enabled, driver)
-    return replace(_outcome(world, fault, mode, net, seed, moved, lease_enabled), driver=driver, reproduce=line)
+    return replace(
+        _outcome(world, fault, mode, net, seed, moved, lease_enabled), driver=driver, reproduce=line,
+        attacks=world.judge.attacks, attacks_accepted=world.judge.attacks_accepted,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=8)
+def _in_motion(
+    mode: str, net: str, seed: int, lease_enabled: bool, params: tuple[tuple[str, object], ...], driver: str
+) -> World:
+    """A session at the moment of the strike. Kept, because every fault of a mode, profile and seed begins there: fork it."""
+    world: World | None = None
+    for attempt in range(ATTEMPTS):
+        world = World(mode, net, seed + attempt * NEXT, lease_enabled=lease_enabled, params=params, driver=driver)
+        if _until_motion(world):
+            break
+    assert world is not None
+    world.seed = seed
+    return world
 
 
 def _until_motion(w: World) -> bool:

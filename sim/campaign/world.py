@@ -4,9 +4,10 @@ One clock, 2 ms grain: packets are delivered, then the drive ticks (4 ms), the g
 hand its command (10 ms each, out of phase). The same seed gives the same run, to the byte.
 """
 
+import copy
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ class Counters:
     delivered: int = 0
     unsealed: int = 0
     injected: int = 0
-    refused: int = 0
 
 
 class World:
@@ -96,6 +96,26 @@ class World:
         self.rejected0: dict[str, int] = {}
         self.accept0 = 0
         self.state_at_strike = ""
+
+    def fork(self) -> "World":
+        """The same moment once more, for another fault: both go on alone. Only over the kinematic arm (physics cannot be copied)
+        and while nothing stalls.
+        """
+        assert self.governor_backlog is None and self.hold_up is None
+        other = copy.copy(self)
+        other.rng = copy.copy(self.rng)
+        other.site = self.site.fork()
+        other.site.inbox = list(self.site.inbox)
+        other.site.arm = self.site.arm.fork()
+        other.judge = copy.copy(self.judge)
+        other.judge.wrongs, other.judge.changes = list(self.judge.wrongs), list(self.judge.changes)
+        other.paths = [(up.fork(), down.fork()) for up, down in self.paths]
+        other.hand = copy.copy(self.hand)
+        other.hand.rng = other.rng
+        other.count = replace(self.count)
+        other.wire, other.heard, other.rtts = list(self.wire), list(self.heard), list(self.rtts)
+        other.muted = set(self.muted)
+        return other
 
     @property
     def now(self) -> int:
@@ -152,9 +172,10 @@ class World:
             i = CommandIn(self.now, i.peer, i.key, i.path, i.data)  # t_k is the dequeue time
         site = self.site
         site.outs = []
-        refused = sum(site.s.rejected.values())
+        accepted = site.s.accepted
         site.do(i)
-        self.count.refused += sum(site.s.rejected.values()) - refused
+        if foreign:
+            self.judge.attacked(site.s.accepted > accepted)
         self.judge.decided(site, site.outs, foreign)
 
     def wake_governor(self) -> None:

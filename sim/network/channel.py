@@ -67,6 +67,15 @@ class Channel:
         self._free = 0
         self._cut_until = 0
 
+    def fork(self) -> "Channel":
+        """The same moment once more: both go on with the same random numbers and do not touch each other."""
+        other = copy.copy(self)
+        other.line = replace(self.line, loss=copy.copy(self.line.loss))
+        other.counts = replace(self.counts)
+        other._rng = copy.copy(self._rng)
+        other._heap = list(self._heap)
+        return other
+
     def set_line(self, line: Line) -> None:
         """Another line from now on; what is under way arrives as it would have."""
         self.line = replace(line, loss=copy.copy(line.loss))

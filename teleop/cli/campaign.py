@@ -158,5 +158,6 @@ def _print(report: dict[str, Any]) -> None:
     word = "ok: every run within its bounds" if report["ok"] else f"NOT OK: {report['failed']} failed"
     typer.echo(
         f"{word}; {report['runs']} runs of {report['planned']}, worst time {report['worst_time_ratio']:.3f}, "
-        f"worst travel {report['worst_travel_ratio']:.3f} of the bound, {report['foreign']} foreign motions"
+        f"worst travel {report['worst_travel_ratio']:.3f} of the bound, {report['foreign']} foreign motions, "
+        f"{report['attacks_accepted']} of {report['attacks']} attackers' frames accepted"
     )

@@ -23,6 +23,7 @@ from safety.inputs import (
     TickIn,
 )  # fmt: skip
 from safety.params import MS, S
+from safety.speed_law import rest_bound_ns, travel_bound
 from safety.states import Reason, State
 from safety.status import status_of
 from sim.campaign.rig import GOOD_LINK, HOME, OBSERVER, OTHER, PLAN, ROLES, STRANGER, SURGEON, Rig
@@ -347,6 +348,49 @@ def test_tracking_seen_in_the_rehearsal_is_added_to_every_bound() -> None:
     assert r.s.bound == pytest.approx(bound + 0.0007)
 
 
+@pytest.mark.parametrize(("late_ms", "extra_ms"), [(0, 0), (14, 0), (44, 30)])
+def test_a_braking_that_begins_late_in_the_rehearsal_is_added_to_every_bound(late_ms: int, extra_ms: int) -> None:
+    """From 10 mm/s the assumed stop takes 0.7071 mm; what is beyond it is Td + Ta as measured, 14 ms are assumed."""
+    r = Rig().granted()
+    r.must("rehearse", on=True)
+    rehearse(r, 2)
+    r.stop(SURGEON)
+    r.now += 200 * MS
+    r.report(travel=1.0 + 0.01 * late_ms * 1e-3 + 0.01 * (0.01 / 2.0) ** 0.5)
+    assert r.s.drills["stop"].passed
+    assert r.s.drills["stop"].react == pytest.approx(late_ms * MS, abs=1000)
+    assert r.s.extra_react == pytest.approx(extra_ms * MS, abs=1000)
+    assert status_of(r.s, r.params)["rehearsals"]["stop"]["react_ns"] == r.s.drills["stop"].react
+    r.must("rearm")
+    r.granted()
+    rehearse(r, 3)
+    v = r.s.peak_v
+    assert r.s.bound == pytest.approx(travel_bound(v, r.params) + v * extra_ms * 1e-3, abs=1e-8)
+
+
+def test_the_speed_law_counts_a_late_braking_as_blindness() -> None:
+    def cap(extra: int) -> float:
+        r = Rig(**NR).granted()
+        r.s.extra_react = extra
+        r.pass_time(10 * MS)
+        r.send(press=1)
+        return r.s.v_cap
+
+    assert cap(0) > cap(30 * MS) > 0.0
+
+
+def test_an_arm_that_was_still_speeding_up_tells_nothing_about_its_braking() -> None:
+    r = Rig().granted()
+    r.must("rehearse", on=True)
+    rehearse(r, 2)
+    r.now += 10 * MS
+    r.report(speed=0.005, drive="moving", travel=1.0)
+    r.stop(SURGEON)
+    r.now += 150 * MS
+    r.report(travel=1.001)
+    assert r.s.drills["stop"].passed and r.s.drills["stop"].react == 0 and r.s.extra_react == 0
+
+
 def test_a_stop_at_standstill_rehearses_nothing() -> None:
     r = Rig().granted()
     r.must("rehearse", on=True)
@@ -428,8 +472,8 @@ def test_soft_resumes_are_forgotten_after_a_minute() -> None:
     for _ in range(5):
         r.pass_time(160 * MS)
         assert r.s.state is State.PAUSE
-        for _ in range(2001):
-            r.send(press=1)
+        for k in range(2001):
+            r.send(press=1, target=(HOME[0] + 1e-5 * (k % 2), *HOME[1:]))
             r.pass_time(10 * MS)
             if r.s.state is not State.ACTIVE:
                 break
@@ -595,6 +639,23 @@ def test_a_drive_at_fault_is_asked_to_clear_and_faults_again_if_it_cannot() -> N
     assert r.s.state is State.STOP
 
 
+def test_a_drive_that_kept_its_fault_over_a_restart_is_cleared_on_site() -> None:
+    r = Rig(fault="the arm process is gone")
+    r.must("rearm")  # acknowledged before the arm was there to be asked
+    r.report_changes = {"drive": "fault", "fault": "the governor said so"}
+    r.do(ArmIn(r.now, True))
+    for role in ("recorder", "case", "gateway"):
+        r.do(PeerIn(r.now, role, True))
+    r.pass_time(50 * MS)
+    assert r.s.state is State.INIT and "drive is at fault" in r.s.reason
+    assert not r.order("rearm", key=SURGEON)[0]
+    r.must("rearm")
+    assert ClearOut() in r.log[-1][1]
+    r.report_changes = {}
+    r.pass_time(50 * MS)
+    assert r.s.state is State.READY
+
+
 def test_fault_is_persisted_and_nothing_but_a_restart_leaves_it() -> None:
     r = Rig(**NR).active()
     r.do(ArmIn(r.now, False))
@@ -741,6 +802,17 @@ def test_a_hand_that_never_changes_is_asked_and_then_held() -> None:
     assert r.s.state is State.ACTIVE  # a living hand trembles
 
 
+def test_other_bits_of_the_same_target_and_a_soft_resume_are_no_sign_of_a_hand() -> None:
+    r = Rig(**NR, stuck_prompt_ns=5 * S, stuck_hold_ns=1 * S).active()
+    for k in range(590):
+        if k in (150, 300):
+            r.pass_time(160 * MS)  # the line pauses, and the same press resumes
+            assert r.s.state is State.PAUSE
+        r.pass_time(10 * MS)
+        r.send(press=1, target=(*HOME[:3], HOME[3], 1e-9 * (k % 2), *HOME[5:]))
+    assert r.s.state is State.HOLD and "stuck" in r.s.reason
+
+
 def test_hold_to_run_without_a_release_ends_too() -> None:
     r = Rig(**NR, press_prompt_ns=30 * S, stuck_hold_ns=1 * S).active()
     r.send(press=0)
@@ -865,6 +937,25 @@ def test_a_lowered_cap_keeps_the_old_bound_until_the_arm_has_slowed() -> None:
         r.pass_time(10 * MS)
         r.send(press=1)
     assert r.s.bound < fast / 3
+
+
+def test_the_bound_counts_the_highest_cap_of_the_last_lease_and_stop_whatever_came_between() -> None:
+    """A high cap, a middle one just before the high one is forgotten, then a low one: the middle one still counts."""
+    r = Rig(**NR).active()
+    seen: list[tuple[int, float]] = []
+    r.must("speed", key=SURGEON, v=0.0)
+    for k in range(120):
+        if k == 40:
+            r.must("speed", key=SURGEON, v=0.009)
+        if k == 70:
+            r.must("speed", key=SURGEON, v=0.001)
+        r.pass_time(10 * MS)
+        r.send(press=1)
+        seen.append((r.now, r.s.v_cap))
+        recent = [v for t, v in seen if r.now < t + rest_bound_ns(v, r.params)]
+        assert r.s.peak_v >= max(recent), k
+        assert r.s.bound == travel_bound(r.s.peak_v, r.params)
+    assert r.s.peak_v == 0.001
 
 
 # --- local control -------------------------------------------------------------------------------------------------
