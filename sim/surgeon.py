@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -142,12 +143,17 @@ def rehearse(treatment: Treatment, drill: str, report: Report) -> Waiting[None]:
     report("rehearsed", session.name, drill=drill)
 
 
-def qualify(treatment: Treatment, report: Report) -> Waiting[None]:
-    """The line test (DEMO length, no certificate), then the rehearsal: a stop from here and a take-over from there."""
+def test_line(treatment: Treatment, report: Report) -> Waiting[None]:
+    """The line test, of DEMO length: no certificate."""
     session = treatment.session
     session.link.run_test(int(LINE_TEST_S * 1e3), 100, 400, 1000)
     line = yield from session.ask("case.qualify", timeout_s=LINE_TEST_S + 20.0, seconds=LINE_TEST_S)
     report("qualified", session.name, demo=line["demo"], paths=line["paths"])
+
+
+def rehearse_both(treatment: Treatment, report: Report) -> Waiting[None]:
+    """The rehearsal: a stop from here and a take-over from there."""
+    session = treatment.session
     for drill, words in (("stop", "the stop rehearsal"), ("take_over", "the take-over rehearsal")):
         for _ in range(3):
             yield from rehearse(treatment, drill, report)
@@ -288,8 +294,11 @@ def operate(treatments: list[Treatment], signer: Any, report: Report) -> Waiting
     for treatment in treatments:
         yield from until(lambda t=treatment: t.session.up, 60.0, f"the link to {treatment.session.name} is up")  # type: ignore[misc]
     yield from together(*(prepare(treatment, signer, report) for treatment in treatments))
-    for treatment in treatments:  # one arm at a time is in the surgeon's hand, in a rehearsal too
-        yield from qualify(treatment, report)
+    yield from test_line(treatments[0], report)
+    for treatment, following in zip_longest(treatments, treatments[1:]):
+        # one arm at a time is in the surgeon's hand, in a rehearsal too; the next hospital's line is measured meanwhile
+        line = () if following is None else (test_line(following, report),)
+        yield from together(rehearse_both(treatment, report), *line)
     released_ns = 0
     before: ConsoleSession | None = None
     for treatment in treatments:

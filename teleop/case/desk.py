@@ -284,8 +284,9 @@ class Desk:
         arm = self.room.wait_standstill(3.0)
         base_T_ref, error, scatter = self._look(MEASURE_FRAMES)
         reply = self._error_fields(error, scatter)
-        keep = STAND_OFF_M if self.state.screw_step is ScrewStep.STAND_OFF else GUIDE_STOP_M
-        if self.tolerances.on_line(error, keep):
+        at_stand_off = self.state.screw_step is ScrewStep.STAND_OFF
+        keep = STAND_OFF_M if at_stand_off else GUIDE_STOP_M
+        if self.tolerances.on_line(error, keep, final=not at_stand_off):
             return reply | {"on_line": True}
         self.base_T_ref = base_T_ref
         scene = self._tell_scene(self.state.screw)
@@ -294,7 +295,7 @@ class Desk:
         entry, axis = self._line()
         here = np.linalg.inv(base_T_ref) @ arm.base_T_tip
         goal = base_T_ref @ guide_pose_on_line(entry, axis, keep, here)
-        kind = "goal" if self.state.screw_step is ScrewStep.STAND_OFF else "advance"
+        kind = "goal" if at_stand_off else "advance"
         stored = self.paths.correction(kind, arm.q, goal, self._around(base_T_ref))
         return reply | {"on_line": False} | self._store(stored)
 

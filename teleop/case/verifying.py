@@ -31,12 +31,15 @@ class Tolerances:
     correct_lateral_m: float = 0.12e-3
     correct_angle_deg: float = 0.10
     correct_stand_off_m: float = 0.6e-3
+    coarse: float = 2.5
 
-    def on_line(self, error: GuideError, stand_off_m: float) -> bool:
-        """True when another correction is not worth its motion."""
+    def on_line(self, error: GuideError, stand_off_m: float, *, final: bool = True) -> bool:
+        """True when another correction is not worth its motion. Before the advance (`final` False) `coarse` times as much
+        may be left: the advance is aimed afresh by what was measured, and corrected at its end."""
+        more = 1.0 if final else self.coarse
         return (
-            error.lateral_m <= self.correct_lateral_m
-            and degrees(error.angle_rad) <= self.correct_angle_deg
+            error.lateral_m <= self.correct_lateral_m * more
+            and degrees(error.angle_rad) <= self.correct_angle_deg * more
             and abs(error.stand_off_m - stand_off_m) <= self.correct_stand_off_m
         )
 
