@@ -149,7 +149,7 @@ class Outcome:
         for h in self.handovers:
             console.print(f"hand-over {h['from']} -> {h['to']}: {h['ms']:.0f} ms, {'clean' if h['clean'] else 'NOT clean'}")
         for site in self.sites:
-            console.print(f"log {site.log}: {'verifies' if site.log_verifies else 'DOES NOT VERIFY'}")
+            console.print(f"log {site.log}: {'verifies' if site.log_verifies else 'DOES NOT VERIFY'}", soft_wrap=True)
         for problem in self.all_problems():
             console.print(f"[red]not ok:[/red] {problem}")
         console.print("ok" if self.ok else "not ok")

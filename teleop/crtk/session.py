@@ -124,6 +124,11 @@ class LocalSession:
         return self._moving is not None
 
     @property
+    def idle(self) -> bool:
+        """Nobody here may move the arm, and nobody waits for an answer: nothing here is urgent."""
+        return not (self.enabled or self.busy or self._orders or self._enable_until)
+
+    @property
     def enabled(self) -> bool:
         """May our own commands move the arm?"""
         s = self.status

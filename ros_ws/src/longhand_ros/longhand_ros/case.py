@@ -191,6 +191,7 @@ class CaseNode(Node):
     def _serve_governor(self) -> None:
         for order in self.room.take_orders():
             self.governor.send({"t": "order", "key": "bedside", **order})
+        newest = None
         for message in self.governor.poll():
             if message["t"] == "reply" and int(message["id"]) < 1_000_000_000:
                 self.room.feed_governor(message)
@@ -198,15 +199,16 @@ class CaseNode(Node):
                 peer, id_ = divmod(int(message["id"]) - 1_000_000_000, 100_000)
                 self.bedside.send(peer, {**message, "id": id_})
             elif message["t"] == "status":
-                self.status = message
-                self.bedside.broadcast(message)
+                newest = message
+        if newest is not None:
+            self.status = newest
+            self.bedside.broadcast(newest)
 
     def wait(self) -> None:
-        """Until the governor or the bedside has something to say, or the next turn is due."""
+        """Until the bedside has something to say, or the next turn is due. The governor's status, 100 Hz while an arm is in
+        a hand, is not waited for: the desk is in no hurry, and its own thread needs the interpreter."""
         busy = bool(self.asked or self.bedside_asked)
-        select.select([self.governor.fileno(), *self.bedside.filenos()], [], [], BUSY_WAIT_S if busy else IDLE_WAIT_S)
-        if busy:
-            time.sleep(BUSY_WAIT_S / 2)  # the governor's status comes at 100 Hz; the desk's thread needs the interpreter too
+        select.select(self.bedside.filenos(), [], [], BUSY_WAIT_S if busy else IDLE_WAIT_S)
 
     def close(self) -> None:
         self.bedside.close()

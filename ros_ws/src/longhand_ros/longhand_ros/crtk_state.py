@@ -98,7 +98,7 @@ class StatePublishers:
             wrench.wrench.force.x, wrench.wrench.force.y, wrench.wrench.force.z = f
             self._measured_cf.publish(wrench)
         self._count += 1
-        if self._count % TF_EVERY == 0 or view.drive == "parked":
+        if (self._count % TF_EVERY == 0 or view.drive == "parked") and self._tf.get_subscription_count():
             moving = self._frames.moving(self._kin.link_frames(np.asarray(view.q)))
             for t in moving:
                 t.header.stamp = stamp
