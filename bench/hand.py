@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass, replace
 from datetime import date
@@ -28,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from safety.states import Mode, State  # noqa: E402
+from sim.hand_faults import ENDS_MOTION, FAULTS, FaultyDevice  # noqa: E402
 from sim.hand_trial import HandTrial, Outcome, Scheme  # noqa: E402
 from sim.network.channel import Line  # noqa: E402
-from sim.network.models import HyperExponential, read_trace  # noqa: E402
+from sim.network.models import HyperExponential, Normal, read_trace  # noqa: E402
 from teleop.geometry import rotvec_to_quat  # noqa: E402
 from teleop.master.command_maker import Intention  # noqa: E402
 from teleop.master.device import Capabilities, MasterDevice  # noqa: E402
@@ -160,9 +162,20 @@ def as_line(r: Row) -> str:
 # --- the processing alone
 
 
-def processing(rate_hz: int, seconds: float = 20.0) -> Array:
-    """Microseconds per hand step at a rate, with tremor filter, cone, guide and a forbidden zone, on this machine
-    now."""
+#: Passes over the same samples: other work on the machine makes single passes long (caches, memory), never short.
+PASSES = 5
+
+
+def costs(rate_hz: int) -> tuple[Array, Array, Array]:
+    """Per sample: the least processor time of `PASSES` identical passes (what the work itself costs), and processor time
+    and wall clock of all passes together, microseconds."""
+    cpu, wall = zip(*(processing(rate_hz) for _ in range(PASSES)), strict=True)
+    return np.min(cpu, axis=0), np.concatenate(cpu), np.concatenate(wall)
+
+
+def processing(rate_hz: int, seconds: float = 10.0) -> tuple[Array, Array]:
+    """(processor time, wall clock) in microseconds of each hand step at a rate, with tremor filter, cone, guide and a
+    forbidden zone, on this machine now. The same samples every time."""
     loop = HandLoop({"m": Capabilities("m", "pose", (True,) * 6, rate_hz, orientation=True)})
     loop.shaper.set_fixtures([
         Cone((0.5, 0.0, 0.2), (0, 0, -1)), AxisGuide((0.5, 0.0, 0.2), (0, 0, -1), width=0.05),
@@ -242,6 +255,46 @@ def passivity() -> list[str]:
     return lines
 
 
+def misbehaviour() -> list[str]:
+    """One row per fault of `sim.hand_faults`."""
+    rows = []
+    for fault, words in FAULTS.items():
+        q = (0.0, 0.0, 0.0, 1.0)
+        there, back = (0.02, 0.01, -0.01, *q), (0.0, 0.0, 0.0, *q)
+
+        def hand(name: str, start: float, q: tuple[float, ...] = back, there: tuple[float, ...] = there) -> ScriptedDevice:
+            reaches = [Reach(start + 2.0 * k, start + 2.0 + 2.0 * k, q if k % 2 else there) for k in range(6)]
+            return ScriptedDevice(reaches, q, Tremor(), rate_hz=250.0, name=name)
+
+        trial = HandTrial(hand("first", 0.5), Line(Normal(40.0, 1.0)), Scheme(fault), reaction=1e6)
+        trial.run(0.001)
+        begin = trial.rig.now + 3_000 * MS
+        if fault == "second device":
+            trial = HandTrial(hand("first", 0.5), Line(Normal(40.0, 1.0)), Scheme(fault), reaction=1e6, second=hand("second", 3.0))
+        else:
+            trial.device = FaultyDevice(trial.device, fault, begin)
+        trial.run(3.0)
+        let_go, at = float("nan"), None
+        for step in range(200):
+            trial.run(0.01)
+            out = trial.loop.last.hand
+            assert trial.arm.report is not None
+            if at is None and (out is None or not out.pressed):
+                let_go, at = 10.0 * (step + 1), trial.arm.report.setpoint
+        moved = float("nan") if at is None else 1e3 * float(np.linalg.norm(np.subtract(trial.arm.report.setpoint[:3], at[:3])))
+        out = trial.loop.last.hand
+        state = "none" if out is None else out.state.value
+        assert (at is not None) == (fault in ENDS_MOTION), (fault, state)
+        # the same words with other numbers are said once
+        said = "; ".join({re.split(r"[0-9(]", e)[0]: e for e in reversed(trial.events)}.values())[:160]
+        ended = at is not None
+        rows.append(
+            f"| {fault}: {words} | {state} | {let_go:.0f} | {moved:.2f} | {max(trial.out.jumps, default=0.0):.0e} | {said} |"
+            if ended else f"| {fault}: {words} | {state} | goes on | - | {max(trial.out.jumps, default=0.0):.0e} | {said} |"
+        )
+    return rows
+
+
 # --- the runs
 
 
@@ -278,7 +331,7 @@ def main() -> int:
             out = HandTrial(device, line, scheme).run(args.seconds).close()
             rows.append(summarise(name, scheme, out))
             print(as_line(rows[-1]), json.dumps(out.rejected), file=sys.stderr, flush=True)
-    took = {rate: processing(rate) for rate in (100, 500, 1000)}
+    took = {rate: costs(rate) for rate in (100, 500, 1000)}
     text = page([as_line(r) for r in rows], [r.jump for r in rows], took, args, real=len(lines) > 1)
     if args.out == "-":
         print(text)
@@ -289,7 +342,7 @@ def main() -> int:
 
 
 def page(
-    rows: list[str], jumps: list[float], took: dict[int, tuple[Array, Array]], args: argparse.Namespace, real: bool
+    rows: list[str], jumps: list[float], took: dict[int, tuple[Array, Array, Array]], args: argparse.Namespace, real: bool
 ) -> str:
     """The results page."""
     load = ", ".join(f"{x:.1f}" for x in os.getloadavg())
@@ -318,12 +371,23 @@ def page(
         "",
         "## Time of the added processing, per sample",
         "",
-        "| rate | processor time p50 / p99 / max us | wall clock p50 / p99 / max us |",
-        "|---|---|---|",
-        *[f"| {rate} Hz | {three(cpu)} | {three(wall)} |" for rate, (cpu, wall) in took.items()],
+        f"| rate | the work itself p50 / p99 / max us | processor time, all {PASSES} passes | wall clock, all {PASSES} passes |",
+        "|---|---|---|---|",
+        *[f"| {rate} Hz | {three(best)} | {three(cpu)} | {three(wall)} |" for rate, (best, cpu, wall) in took.items()],
         "",
-        "Guard, hand, tremor filter, cone, axis guide, forbidden zone, limiter: from a reading to the set-point. Bound: 200 us at p99, of processor "
-        "time; the wall clock also counts what other work on the machine took from us.",
+        "Guard, hand, tremor filter, cone, axis guide, forbidden zone, limiter: from a reading to the set-point. Bound: 200 us at p99. *The work "
+        f"itself*: of each sample the least processor time of {PASSES} identical passes; processor time of every pass also counts cold caches after "
+        "other work ran on the core, the wall clock also that work.",
+        "",
+        "## Devices that misbehave, through the real governor and drive",
+        "",
+        "A scripted hand at scale 0.3 over a line of 40 ms round trip; after 3 s of motion the device misbehaves for one second while its button stays "
+        "down. *let go after*: until the hand withdrew the press. *moved after*: way of the guide's set-point from then until the button was really "
+        "released. *worst jump*: at any transition. The operator does not react in this table.",
+        "",
+        "| the device | hand afterwards | let go after ms | guide moved after letting go mm | worst jump m | said |",
+        "|---|---|---|---|---|---|",
+        *misbehaviour(),
         "",
         "## Tremor filter alone, 50 um rms of synthetic tremor in 8-12 Hz",
         "",

@@ -5,14 +5,17 @@ Simulated, virtual time.
     .venv/bin/python examples/add_an_arm.py --urdf .../ur5e/ur5e.urdf         # the UR5e of
     examples/add_an_arm/ur5e.yaml
     .venv/bin/python examples/add_an_arm.py --config my_arm.yaml              # yours
+    .venv/bin/python examples/add_an_arm.py --urdf .../ur5e.urdf --write ur5e.yaml && longhand demo --sites 1 --arm ur5e.yaml
 
-The same file goes to a hospital's arm process (`longhand_arm --model my_arm.yaml`). A real arm with a CRTK face then
+The same file goes to a whole hospital: `arm_model` in its site.toml, or `--arm` of `longhand demo` and `longhand
+console`. A real arm with a CRTK face then
 needs
 `longhand_ros.crtk_arm_driver` instead of the simulation; what its controller must guarantee is in
 docs/arm-guarantees.md.
 """
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -47,10 +50,16 @@ def main() -> int:
     parser.add_argument(
         "--urdf", type=Path, help="the URDF to use with it (default configuration: examples/add_an_arm/ur5e.yaml)"
     )
+    parser.add_argument("--write", type=Path, help="with --urdf: keep the completed YAML file here")
     args = parser.parse_args()
+    if args.write is not None and args.urdf is None:
+        parser.error("--write keeps what --urdf completes: give both")
     config: str | Path = args.config or (HERE / "add_an_arm/ur5e.yaml" if args.urdf else "iiwa7")
     if args.urdf:
         config = with_urdf(Path(config), args.urdf)
+    if args.write is not None:
+        shutil.copy(config, args.write)
+        print(f"wrote {args.write}")
 
     # 1. does the description fit together, and where is the guide at home?
     try:

@@ -114,7 +114,9 @@ class HandTrial:
         reaction: float = 0.5,
         pause: float = 0.3,
         model: str = "iiwa7",
+        second: MasterDevice | None = None,
     ) -> None:
+        """second: another device at the same console."""
         self.rig = Rig(require_rehearsal=False)
         arm_model = load_model(model)
         kin = warm(arm_model)
@@ -122,8 +124,11 @@ class HandTrial:
         self.arm = ArmLoop(KinematicArm(arm_model, seed), drive_params(kin), self.door, self.rig.now)
         self.rig.report = self._report  # type: ignore[assignment]
         self.device, self.name = device, device.capabilities.name
+        self.second = second
+        self.events: list[str] = []
+        others = {second.capabilities.name: second.capabilities} if second else {}
         self.loop = HandLoop(
-            {self.name: device.capabilities},
+            {self.name: device.capabilities, **others},
             me=SURGEON,
             settings=settings or HandSettings(),
             scale=scheme.scale,
@@ -239,6 +244,7 @@ class HandTrial:
             sample = self._operator(now, self.device.read(now))
             if sample is not None or now // MS % 10 == 0:
                 self._feel(now, sample)
+                self.events += self.loop.last.events
             for packet in self.down.due(now):
                 frame = msgpack.unpackb(packet)
                 if self._frame is None or frame["t"] > self._frame["t"]:
@@ -257,7 +263,10 @@ class HandTrial:
         hand, view = self.loop.hand, self.loop.maker.view
         state, settings = hand.state, hand.settings
         begin = thread_time_ns()
-        report = self.loop.feel(now, {self.name: sample})
+        samples = {self.name: sample}
+        if self.second is not None:
+            samples[self.second.capabilities.name] = self.second.read(now)
+        report = self.loop.feel(now, samples)
         self.out.feel_us.append(1e-3 * (thread_time_ns() - begin))
         out = report.hand
         if out is None or out.target is None:

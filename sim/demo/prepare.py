@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sim import layout
 from sim.phantom import generate
+from teleop.arm.model import load_model
 from teleop.case.case_file import write_case
 from teleop.case.site_config import FIRST_PORT, PORTS_PER_SITE, SiteConfig, save_site_config
 from teleop.case.surroundings import Surroundings
@@ -110,11 +111,11 @@ def _write_patient(seed: int, folder: str, case_id: str) -> None:
     write_case(case, case_id, files, dict(zip(names, points, strict=True)), TOUCH_FLE_MM, room)
 
 
-def _warm() -> None:
+def _warm(config: SiteConfig) -> None:
     """Compile the arm's kernels once, before a dozen processes would each do it (they are cached on disk)."""
     from teleop.case.paths import SitePaths
 
-    SitePaths.for_site()
+    SitePaths.for_site(config)
 
 
 def _warm_planner(folder: str) -> None:
@@ -126,11 +127,17 @@ def _warm_planner(folder: str) -> None:
 
 
 def prepare(
-    out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str
+    out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str,
+    arm_model: str = "iiwa7",
 ) -> Demo:
-    """Write everything a demo needs. Raises ValueError for a number of sites we have no names for."""
+    """Write everything a demo needs. arm_model: which arm stands in every hospital (a name or a YAML file).
+
+    Raises ValueError for a number of sites we have no names for, ModelError for an arm that cannot be used."""
     if not 1 <= sites <= len(CITIES):
         raise ValueError(f"--sites {sites}: between 1 and {len(CITIES)} hospitals can be simulated")
+    load_model(arm_model)
+    if arm_model.endswith((".yaml", ".yml")):
+        arm_model = str(Path(arm_model).resolve())
     out = out.resolve()
     run = Path(tempfile.mkdtemp(prefix="longhand-"))
     (out / "console").mkdir(parents=True, exist_ok=True)
@@ -144,13 +151,13 @@ def prepare(
         config = SiteConfig(
             site=name, index=index, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
             keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
-            driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
+            arm_model=arm_model, driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
             relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET,
         )
         save_site_config(config, out / name / "site.toml")
         configs.append(config)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_warm)]
+        jobs = [pool.submit(_warm, configs[0])]
         jobs += [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
         for job in jobs:
             job.result()

@@ -45,6 +45,7 @@ class Options:
     fault: FaultPlan | None = None
     correction: bool = True
     driver: str = "pybullet"
+    arm_model: str = "iiwa7"
     verbose: bool = False
 
 
@@ -85,6 +86,7 @@ class DemoRun:
         demo = prepare(
             self.options.out, self.options.sites, seed=self.options.seed, screws_per_site=self.options.screws_per_site,
             correction=self.options.correction, profile=self.options.profile, driver=self.options.driver,
+            arm_model=self.options.arm_model,
         )
         self.say(f"patients, keys and configurations are there ({time.monotonic() - started:.0f} s)")
         try:

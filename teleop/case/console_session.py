@@ -7,14 +7,17 @@ site says. `pump(now_ns)` does one turn and never waits.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgpack
 
+from safety.command import Command
 from teleop.case.script import OrderRefused, Waiting, until
 from teleop.link import events
-from teleop.master.command_maker import CommandMaker, Intention
+from teleop.master.command_maker import CommandMaker, Intention, Phase
+from teleop.master.robot_view import RobotView
 from teleop.wire.command import encode_command
 
 #: Commands per second while the site answers: 100 Hz suffices on datagrams (shared measurements of loss against rate).
@@ -34,6 +37,21 @@ class Link(Protocol):
     def wait(self, timeout_ms: float) -> None: ...
     def run_test(self, ms: int, hz: int, size_up: int, size_down: int) -> None: ...
     def close(self) -> None: ...
+
+
+class Maker(Protocol):
+    """What a session needs of `CommandMaker`."""
+
+    @property
+    def view(self) -> RobotView | None: ...
+
+    @property
+    def phase(self) -> Phase: ...
+
+    @property
+    def why(self) -> str: ...
+
+    def step(self, now_ns: int, robot: Mapping[str, Any] | RobotView | None, intention: Intention) -> Command | None: ...
 
 
 @dataclass(slots=True)
@@ -61,7 +79,8 @@ class ConsoleSession:
     stop_echoed: int = 0
 
     def __post_init__(self) -> None:
-        self.maker = CommandMaker(me=self.key)
+        #: Makes the commands; the web console puts its hand here, which has the same face.
+        self.maker: Maker = CommandMaker(me=self.key)
         self.texts: dict[str, Any] = {}
         self._pending: dict[int, Pending] = {}
         self._next_command = 0

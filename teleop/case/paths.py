@@ -35,7 +35,7 @@ class SitePaths:
     def for_site(config: SiteConfig | None = None) -> "SitePaths":
         """Loads and warms the kinematics: every kernel a path needs is compiled now (seconds once, then cached), not
         while a surgeon waits for an approach."""
-        kin = warm(load_model())
+        kin = warm(load_model(config.arm_model if config else "iiwa7"))
         paths = SitePaths(kin)
         home = tuple(float(x) for x in kin.model.home)
         ahead = along_axis(kin.fk(home), 0.05)

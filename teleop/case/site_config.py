@@ -21,7 +21,8 @@ class SiteConfig(BaseModel):
     """One hospital: names, folders, ports, the arm, the case.
 
     All folders are absolute. Ports are on `host`; `relay_base` is where an emulated WAN listens in front of them
-    (0: none). `domain` is the ROS domain of the hospital.
+    (0: none). `domain` is the ROS domain of the hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models`
+    or the absolute path of a YAML file (docs/arm-guarantees.md).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +37,7 @@ class SiteConfig(BaseModel):
     keys_dir: Path
     case_dir: Path | None = None
     case_id: str = "SIM-0001"
+    arm_model: str = Field(default="iiwa7", min_length=1)
     driver: str = Field(default="pybullet", pattern=r"^(pybullet|kinematic|crtk)$")
     seed: int = 1
     local_control: bool = False

@@ -35,6 +35,7 @@ def command(
     seed: Annotated[int, typer.Option(help="seed of simulated patients, arms and lines")] = 1,
     profile: Annotated[str | None, typer.Option(help="network profile of every simulated line")] = None,
     driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
+    arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every simulated hospital")] = "iiwa7",
     doctor: Annotated[str, typer.Option(help="bedside: panel (the page) or scripted")] = "panel",
     out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
@@ -49,7 +50,7 @@ def command(
     folder = out or Path(tempfile.mkdtemp(prefix="longhand-console-"))
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
-                      profile, driver, doctor, browser and not json, json)  # fmt: skip
+                      profile, driver, arm, doctor, browser and not json, json)  # fmt: skip
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -62,12 +63,12 @@ class Options:
 
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
-        images: list[Path], surgeon: str, experts: list[str], seed: int, profile: str | None, driver: str, doctor: str,
+        images: list[Path], surgeon: str, experts: list[str], seed: int, profile: str | None, driver: str, arm: str, doctor: str,
         browser: bool, json: bool,
     ) -> None:  # fmt: skip
         self.folder, self.sites, self.port, self.host, self.cert, self.key = folder, sites, port, host, cert, key
         self.connect, self.images, self.surgeon, self.experts, self.seed = connect, images, surgeon, experts, seed
-        self.profile, self.driver, self.doctor, self.browser, self.json = profile, driver, doctor, browser, json
+        self.profile, self.driver, self.arm, self.doctor, self.browser, self.json = profile, driver, arm, doctor, browser, json
 
 
 def say(words: str) -> None:
@@ -189,7 +190,7 @@ class Hospitals:
 
         say(f"laying out {o.sites} simulated hospitals in {o.folder} ...")
         self.demo = prepare(o.folder / "hospitals", o.sites, seed=o.seed, screws_per_site=1, correction=True,
-                            profile=o.profile, driver=o.driver)  # fmt: skip
+                            profile=o.profile, driver=o.driver, arm_model=o.arm)  # fmt: skip
         self.list_file = self.demo.list_file
         wanted: list[Process] = []
         for p in processes(self.demo):

@@ -27,6 +27,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="folder for logs, plans and images (default: a new temporary one)")] = None,
     json: Annotated[Path | None, typer.Option(help="write the outcome as JSON here (- for standard output)")] = None,
     driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
+    arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every hospital")] = "iiwa7",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what every process prints")] = False,
 ) -> None:
     """Treat simulated patients in several cities with a scripted surgeon.
@@ -39,16 +40,21 @@ def command(
 
     from sim.demo.fault import FaultError, parse_fault
     from sim.demo.run import DemoRun, Options, write_json
+    from teleop.arm.model import ModelError, load_model
 
     try:
         parsed = parse_fault(fault) if fault else None
     except FaultError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
+    try:
+        load_model(arm)
+    except ModelError as error:
+        raise typer.BadParameter(str(error), param_hint="--arm") from None
     folder = out or Path(tempfile.mkdtemp(prefix="longhand-demo-"))
     if out and out.exists() and any(out.iterdir()):
         raise typer.BadParameter(f"{out} is not empty; name a new folder, nothing is overwritten", param_hint="--out")
     screen = Console(stderr=True)
-    options = Options(folder, sites, screws_per_site, seed, profile, parsed, correction, driver, verbose)
+    options = Options(folder, sites, screws_per_site, seed, profile, parsed, correction, driver, arm, verbose)
     run = DemoRun(options, lambda line: print(line, file=sys.stderr, flush=True))
     interrupted = False
 

@@ -35,7 +35,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=(), gamepad=(self), hid=(self)",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), gamepad=(self), hid=(self), xr-spatial-tracking=(self)",
 }
 log = logging.getLogger("longhand.console")
 
@@ -231,6 +231,9 @@ def handle(hub: Hub, page: Page, message: dict[str, Any], running: set[asyncio.T
     elif kind == "hand":
         if motion_rights(page):
             hub.hand_sample(page, message)
+    elif kind == "master":
+        if motion_rights(page):
+            hub.master(page, message)
     elif kind == "stop":
         site = message.get("site")
         stopped = hub.stop(page.who.name, site if isinstance(site, str) and site in hub.sites else None)

@@ -319,6 +319,28 @@ async def transfer(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     return reply
 
 
+# -- the hand -----------------------------------------------------------------------------------------------------
+@call("hand.mode")
+async def hand_mode(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
+    """The surgeon chose how the arm is to be moved; nothing moves by this, and it is never silent."""
+    name, mode = str(args.get("site")), str(args.get("mode"))
+    require(name in hub.sites, f"unknown hospital {name!r}")
+    require(mode in ("goal", "jog", "servo"), f"a mode is goal, jog or servo, not {mode!r}")
+    hub.journal.write(page.who.name, "hand.mode", site=name, mode=mode)
+    hub.event("mode", f"mode {mode}", site=name, who=page.who.name)
+
+
+@call("hand.settings")
+async def hand_settings(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
+    """Scale, tremor filter, fixtures, locks of the hand at one hospital; returns all settings in force."""
+    name, settings = str(args.get("site")), args.get("settings")
+    require(name in hub.sites, f"unknown hospital {name!r}")
+    require(isinstance(settings, dict), "hand.settings takes a map of settings")
+    now = hub.sites[name].configure(settings)  # type: ignore[arg-type]
+    hub.journal.write(page.who.name, "hand.settings", site=name, **now)
+    return now
+
+
 # -- sites --------------------------------------------------------------------------------------------------------
 @call("site.order")
 async def order(hub: Hub, page: Page, args: dict[str, Any]) -> Any:

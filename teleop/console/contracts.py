@@ -36,7 +36,8 @@ class Intent:
     """What the console asks of one arm at one tick, before the link adds session, epoch, seq, rebase and stamps.
 
     mode: safety.states.Mode value. press: 0 released, else the ordinal of the deadman press at this console.
-    jog: twist in the guide's frame (m/s x 3, rad/s x 3; z along the guide) for jog and servo; s_limit: metres along
+    jog: twist in the guide's frame (m/s x 3, rad/s x 3; z along the guide) for jog; device: which of the page's devices
+    the press is on, for servo; s_limit: metres along
     path_hash for goal, advance and rehearsal. echo_state: robot stamp (ns) that the page last drew, 0 = nothing yet.
     """
 
@@ -47,6 +48,7 @@ class Intent:
     jog: tuple[float, ...] | None = None
     s_limit: float | None = None
     path_hash: bytes = b""
+    device: str = ""
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class SiteSnapshot:
 
     received: console monotonic ns of the newest frame, 0 = never. stamp: robot monotonic ns of that frame.
     arm, gov, tracker: as in the state frame. link: {"paths": [{alive, rtt_ms, loss, jitter_ms}], "rtt_ms", "loss",
-    "carrier"}. case: where the case stands (docs/console.md lists the keys).
+    "carrier"}. case: where the case stands; hand: what the surgeon's hand does here (docs/console.md lists the keys).
     """
 
     name: str
@@ -69,6 +71,7 @@ class SiteSnapshot:
     link: dict[str, Any] = field(default_factory=dict)
     case: dict[str, Any] = field(default_factory=dict)
     mine: bool = False  # this console's key holds control
+    hand: dict[str, Any] = field(default_factory=dict)
 
 
 class SiteLink(Protocol):
@@ -81,6 +84,24 @@ class SiteLink(Protocol):
 
     def send(self, intent: Intent) -> None:
         """Put one command on the stream (100 Hz while control is held)."""
+
+    def bind_plan(self, plan_hash: bytes, lines: dict[str, Any]) -> None:
+        """The plan that the surgeon has in front of him: first 8 bytes of its hash, screw id -> (entry, tip) in LPS mm."""
+
+    def master(self, page: str, samples: object, age_ns: int, now_ns: int) -> None:
+        """Readings of a page's master devices (`teleop.master.browser`), `age_ns` old."""
+
+    def page_gone(self, page: str) -> None:
+        """A page closed: its devices are let go."""
+
+    def configure(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Change the hand's settings; returns all of them. Raises ConsoleError naming the field and its range."""
+
+    def take_news(self) -> list[str]:
+        """What was noticed of the master devices since the last call."""
+
+    def take_prediction(self) -> dict[str, Any] | None:
+        """How well what was drawn ahead came true since the last call, for the record; None: nothing to say."""
 
     def stop(self, who: str) -> None:
         """Stop on every path, repeated until echoed; needs no authority."""

@@ -27,6 +27,8 @@ from teleop.console.room import Room
 #: Frames to pages at most this often (a page draws at 60 Hz); and at least this often, so that silence means trouble.
 FRAME_S = 0.012
 FRAME_IDLE_S = 0.1
+#: How often the record is told how well the prediction came true.
+PREDICTION_NS = 1_000_000_000
 #: Limits of what a page may ask of jog and servo, m/s and rad/s; the governor's own caps are below these anyway.
 MAX_LINEAR, MAX_ANGULAR = 0.02, 0.2
 
@@ -57,7 +59,7 @@ class Hub:
         self.journal = Journal(folder / "journal.jsonl" if folder else None)
         self.hand = hands.HandState()
         self.ask = Ask()
-        self._n = 0
+        self._n = self._predicted_at = 0
         self._seen: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -115,6 +117,8 @@ class Hub:
     def leave(self, page: Page) -> None:
         self.pages.pop(page.id, None)
         self._set_hand(hands.page_gone(self.hand, page.id))
+        for link in self.sites.values():
+            link.page_gone(page.id)
         self.room.leave(page.id)
         self.journal.write(page.who.name, "page.close", page=page.id)
         self.tell_room()
@@ -196,6 +200,15 @@ class Hub:
             if before.press != press:
                 self.journal.write(page.who.name, "hand.press", site=site, mode=mode, ordinal=self.hand.ordinal)
 
+    def master(self, page: Page, message: dict[str, Any]) -> None:
+        """Readings of a page's devices while it shows servo. While one page presses, no other is listened to."""
+        link = self.sites.get(str(message.get("site")))
+        age = message.get("age_ms", 0)
+        if link is None or (self.hand.press and self.hand.seat != page.id):
+            return
+        if isinstance(age, (int, float)) and 0 <= age < 1e6:
+            link.master(page.id, message.get("samples"), int(age * 1e6), self.clock())
+
     def _set_hand(self, after: hands.HandState) -> None:
         before, self.hand = self.hand, after
         if before.press and not after.press:
@@ -206,10 +219,14 @@ class Hub:
             self._changed.set()
 
     def bind_plan(self, site: str, plan_hash: str) -> None:
-        """The plan that the surgeon has in front of him for a site: commands carry it, the governor compares."""
+        """The plan that the surgeon has in front of him for a site: commands carry it, the governor compares; its lines
+        are what the hand's fixtures go by."""
         link = self.sites.get(site)
-        if link is not None and hasattr(link, "plan_hash"):
-            link.plan_hash = bytes.fromhex(plan_hash)[:8]
+        if link is None:
+            return
+        desk = next((d for d in self.desks.values() if (d.approval or {}).get("hash") == plan_hash), None)
+        lines = {s["id"]: (s["entry_lps_mm"], s["tip_lps_mm"]) for s in desk.screws if s.get("entry_lps_mm")} if desk else {}
+        link.bind_plan(bytes.fromhex(plan_hash)[:8], lines)
 
     def stop(self, who: str, site: str | None) -> list[str]:
         """Stop: the named site, and every arm that this console holds or that is moving."""
@@ -258,8 +275,26 @@ class Hub:
                     self._seen[name] = view.gov
                 if view.mine:
                     self._send_now(name)
+                for words in link.take_news():
+                    self.journal.write(self._who(), "hand.device", site=name, text=words)
+                    self.event("hand", words, site=name, who=self._who())
+            self._log_predictions()
             due = max(due + period, loop.time() - period)
             await asyncio.sleep(max(0.0, due - loop.time()))
+
+    def _who(self) -> str:
+        seat = self.pages.get(self.hand.seat)
+        return seat.who.name if seat else ""
+
+    def _log_predictions(self) -> None:
+        now = self.clock()
+        if now - self._predicted_at < PREDICTION_NS:
+            return
+        self._predicted_at = now
+        for name, link in self.sites.items():
+            row = link.take_prediction()
+            if row is not None:
+                self.journal.write(self._who(), "hand.prediction", site=name, **row)
 
     # -- frames -------------------------------------------------------------------------------------------------
     async def _frames(self) -> None:
@@ -308,6 +343,7 @@ def site_message(view: SiteSnapshot, now: int) -> dict[str, Any]:
         "tracker": view.tracker,
         "link": view.link,
         "case": view.case,
+        "hand": view.hand,
     }
 
 
@@ -321,7 +357,10 @@ def read_ask(message: dict[str, Any]) -> Ask:
             jog = (*linear, *angular)
     path, limit = message.get("path"), message.get("s_limit")
     good = isinstance(path, bytes) and len(path) == 8 and isinstance(limit, (int, float)) and 0 <= limit < 10
-    return Ask(path_hash=path, s_limit=float(limit), jog=jog) if good else Ask(jog=jog)  # type: ignore[arg-type]
+    device = raw_device if isinstance(raw_device := message.get("device"), str) and len(raw_device) < 32 else ""
+    if not good:
+        return Ask(jog=jog, device=device)
+    return Ask(path_hash=path, s_limit=float(limit), jog=jog, device=device)  # type: ignore[arg-type]
 
 
 def vector(raw: object, limit: float) -> tuple[float, float, float] | None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from safety.states import Mode
 from teleop.case.console_session import ConsoleSession, Pending
 from teleop.console.contracts import ConsoleError, Intent, SiteSnapshot
 from teleop.console.pacing import wake_or
+from teleop.console.site_hand import SiteHand, choices_from
 from teleop.master.command_maker import Intention, Phase
-from teleop.master.jog import JogLimits, jog_step
 
 PUMP_S = 0.005
 DESCRIBE_S = 1.0
@@ -51,7 +51,9 @@ class LinkSite:
         self._tasks: list[asyncio.Task[None]] = []
         self._link: dict[str, Any] = {}
         self._stats_at = 0
-        self._servo: tuple[float, ...] | None = None
+        self.hand = session.maker = SiteHand(session.key)
+        #: Screws of the plan that is here, id -> (entry, tip) in LPS millimetres; lines for the hand's fixtures.
+        self.plan_lines: dict[str, Any] = {}
         self._closed = False
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -117,6 +119,21 @@ class LinkSite:
             self.case["registration"] = None
         raw = reply.get("base_T_ct")
         self.case["lps_T_base_mm"] = lps_from_base(raw) if raw else None
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Tell the hand where the patient and the planned line are, in the arm's base frame."""
+        raw = self.case["lps_T_base_mm"]
+        self.hand.turn = self.hand.line = None
+        if raw is None:
+            return
+        lps_T_base = np.asarray(raw, dtype=float).reshape(4, 4)
+        self.hand.turn = tuple(tuple(float(v) for v in row[:3]) for row in lps_T_base[:3])
+        planned = self.plan_lines.get(str(self.case.get("screw") or ""))
+        if planned is not None:
+            back = lps_T_base[:3, :3].T  # base_R_lps
+            entry, tip = (back @ (np.asarray(p, dtype=float) - lps_T_base[:3, 3]) * 1e-3 for p in planned)
+            self.hand.line = tuple(entry.tolist()), tuple((tip - entry).tolist())
 
     # -- SiteLink -----------------------------------------------------------------------------------------------
     def snapshot(self) -> SiteSnapshot:
@@ -128,13 +145,14 @@ class LinkSite:
         frame = s.frame
         rehearsals = s.status.get("rehearsals") or {}
         case = self.case | {
-            "phase": s.maker.why if s.maker.phase in (Phase.SETTLING, Phase.WAITING_FOR_RELEASE) else "",
+            "phase": self.hand.why if self.hand.phase in (Phase.SETTLING, Phase.WAITING_FOR_RELEASE) else "",
             "qualification": self.case["qualification"]
             | {k: {"ok": v.get("passed"), "text": f"{v.get('travel', 0) * 1e3:.1f} mm"} for k, v in rehearsals.items()},
         }  # fmt: skip
         return SiteSnapshot(
             name=self.name, title=self.title, simulated=self.simulated, received=s.frame_at, stamp=int(frame.get("t", 0)),
             arm=frame.get("arm", {}), gov=s.status, tracker=frame.get("tracker"), link=self._link, case=case, mine=s.holding,
+            hand={**self.hand.show(now), "settings": asdict(self.hand.choices)},
         )  # fmt: skip
 
     def _line_health(self) -> dict[str, Any]:
@@ -159,28 +177,42 @@ class LinkSite:
 
     def send(self, intent: Intent) -> None:
         """Hand the intent to the command maker, which adds epoch, seq, rebase and target."""
-        self.session.intention = self._intention(intent)
-
-    def _intention(self, intent: Intent) -> Intention:
         mode = Mode(intent.mode)
-        base = Intention(
+        self.hand.source = intent.device if intent.press and mode is Mode.SERVO else ""
+        self.session.intention = Intention(
             mode=mode, pressed=bool(intent.press), path_hash=intent.path_hash, s_goal=intent.s_limit, horizon=None,
             plan_hash=self.plan_hash, registration_epoch=int(self.case.get("registration_epoch") or 0),
-            echo_state=intent.echo_state, jog=intent.jog,
+            echo_state=intent.echo_state, jog=None if mode is Mode.SERVO else intent.jog,
         )  # fmt: skip
-        if mode is not Mode.SERVO:
-            self._servo = None
-            return base
-        view = self.session.maker.view
-        if not intent.press or view is None or intent.jog is None:
-            self._servo = None
-            return replace(base, jog=None)
-        # Keys as a master: the target walks ahead of the arm by a bounded lead; it stands at the arm until the press counts.
-        if self._servo is None or self.session.maker.phase is not Phase.PRESSED:
-            self._servo = tuple(view.setpoint)
-        else:
-            self._servo = jog_step(self._servo, view.setpoint, intent.jog, 0.01, JogLimits())  # type: ignore[arg-type]
-        return replace(base, jog=None, target=self._servo)  # type: ignore[arg-type]
+
+    def bind_plan(self, plan_hash: bytes, lines: dict[str, Any]) -> None:
+        self.plan_hash, self.plan_lines = plan_hash, lines
+
+    def master(self, page: str, samples: object, age_ns: int, now_ns: int) -> None:
+        self.hand.push(page, samples, age_ns, now_ns)
+
+    def page_gone(self, page: str) -> None:
+        self.hand.page_gone(page, time.monotonic_ns())
+
+    def configure(self, settings: dict[str, Any]) -> dict[str, Any]:
+        try:
+            self.hand.choose(choices_from(settings, self.hand.choices))
+        except (TypeError, ValueError) as error:
+            raise ConsoleError(str(error)) from None
+        return asdict(self.hand.choices)
+
+    def take_news(self) -> list[str]:
+        return self.hand.take_news()
+
+    def take_prediction(self) -> dict[str, Any] | None:
+        errors = self.hand.take_errors()
+        if not errors:
+            return None
+        mm = sorted(1e3 * e.distance for e in errors)
+        return {
+            "n": len(mm), "rms_mm": round((sum(x * x for x in mm) / len(mm)) ** 0.5, 4), "p95_mm": round(mm[int(0.95 * len(mm))], 4),
+            "worst_mm": round(mm[-1], 4), "worst_deg": round(max(e.turn for e in errors) * 57.29578, 4), "stamp": errors[-1].stamp,
+        }  # fmt: skip
 
     def stop(self, who: str) -> None:
         self.session.stop()

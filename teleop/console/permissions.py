@@ -31,7 +31,8 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "site.order": SURGEON,
     "site.stop": EVERYBODY,
     "hand": SURGEON,
-    "hand.seat": SURGEON,
+    "hand.mode": SURGEON,
+    "hand.settings": SURGEON,
     "site.robot": EVERYBODY,
     "site.path": EVERYBODY,
     # consult

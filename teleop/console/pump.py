@@ -19,11 +19,13 @@ PATH_MODES = frozenset({"goal", "advance", "rehearsal"})
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the page wants while pressed: a path up to a length (m), or a twist in the guide frame (m/s x 3, rad/s x 3)."""
+    """What the page wants while pressed: a path up to a length (m), a twist in the guide frame (m/s x 3, rad/s x 3), or to
+    be followed by `device`."""
 
     path_hash: bytes = b""
     s_limit: float | None = None
     jog: tuple[float, ...] | None = None
+    device: str = ""
 
 
 def compose(hand: HandState, ask: Ask, site: SiteSnapshot, drawn: int | None, now: int) -> Intent:
@@ -38,6 +40,8 @@ def compose(hand: HandState, ask: Ask, site: SiteSnapshot, drawn: int | None, no
         if ask.s_limit is None or not ask.path_hash:
             return idle
         return replace(idle, press=hand.value, s_limit=ask.s_limit, path_hash=ask.path_hash)
+    if idle.mode == "servo":
+        return replace(idle, press=hand.value, device=ask.device) if ask.device else idle
     return idle if ask.jog is None else replace(idle, press=hand.value, jog=ask.jog)
 
 

@@ -1,12 +1,13 @@
-"""`BrowserDevice`: what a page reads (gamepad, keyboard, SpaceMouse over WebHID, a phone or headset over WebXR), as a
-master device.
+"""`BrowserDevice`: what a page reads (gamepad, keyboard, pointer on a field, SpaceMouse over WebHID, a phone or headset
+over WebXR), as a master device.
 
 The page sends, over the console's websocket, 30 to 125 times a second while the device is in use:
 
-    {"t": "master", "device": "pad", "kind": "gamepad", "seq": 17, "t_device": 123456789,
+    {"kind": "gamepad", "seq": 17, "t_device": 123456789,
      "twist": [x, y, z, rx, ry, rz] or null, "pose": [x, y, z, qx, qy, qz, qw] or null,
      "gripper": rad or null, "buttons": ["deadman"], "connected": true}
 
+(some of these in one `master` message: docs/console.md).
 `kind` is one of `KINDS`; twist is -1..1 in the axes of `teleop.master.gamepad` (x right, y away, z up); pose is
 WebXR's own (metres, y up,
 -z away) and is turned into ours here. The page sends `connected: false` when the device is unplugged, the page is
@@ -23,8 +24,8 @@ from teleop.geometry import compose
 from teleop.master.device import Capabilities
 from teleop.master.sample import MasterSample, sample_from_wire
 
-Kind = Literal["gamepad", "keyboard", "spacemouse", "xr"]
-KINDS: tuple[str, ...] = ("gamepad", "keyboard", "spacemouse", "xr")
+Kind = Literal["gamepad", "keyboard", "pointer", "spacemouse", "xr"]
+KINDS: tuple[str, ...] = ("gamepad", "keyboard", "pointer", "spacemouse", "xr")
 #: ours_T_webxr: a quarter turn about x takes y up, -z away to z up, y away.
 OURS_T_WEBXR = (0.0, 0.0, 0.0, sqrt(0.5), 0.0, 0.0, sqrt(0.5))
 

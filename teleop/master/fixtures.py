@@ -19,8 +19,11 @@ class Fixture(Protocol):
     """name: for reports. zone: True for a forbidden region (not convex: the target slides round it, see
     `shaping`)."""
 
-    name: str
-    zone: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def zone(self) -> bool: ...
 
     def project(self, wish: Pose) -> Pose:
         """The allowed pose."""

@@ -18,7 +18,7 @@ from teleop.geometry import Pose, pose_error, quat_conjugate, quat_rotate
 from teleop.master.command_maker import CommandMaker, Intention, MakerParams
 from teleop.master.device import Capabilities
 from teleop.master.guard import GuardParams, Reading, SampleGuard
-from teleop.master.hand import Hand, HandOut, HandSettings
+from teleop.master.hand import Hand, HandOut, HandSettings, HandState
 from teleop.master.rate_grip import RateGrip, RateParams, shaped_twist
 from teleop.master.robot_view import RobotView
 from teleop.master.sample import MasterSample
@@ -122,14 +122,43 @@ class HandLoop:
         self.last = Report(self._active, reading, out, shaped, self._scale, tuple(events))
         return self.last
 
-    def command(self, now_ns: int, frame: Mapping[str, Any] | RobotView | None, wish: Intention) -> Command | None:
+    @property
+    def active(self) -> str | None:
+        """Name of the device in use: the one whose deadman is held, or was last."""
+        return self._active
+
+    def last_samples(self) -> dict[str, MasterSample | None]:
+        """By device: its newest good reading, None before the first."""
+        return {name: c.reading.sample if c.reading else None for name, c in self._channels.items()}
+
+    def use_scale(self, scale: UserScale) -> None:
+        """The surgeon chose another scale or ladder; in mid-motion the hand takes its anchor again, without a jump."""
+        self.scale, self._ladder = scale, ScaleLadder(scale)
+        self._scale = self._ladder.step(self.maker.view.loop_age if self.maker.view else 0.0)
+
+    def use_shaping(self, shaping: ShapingParams) -> bool:
+        """Another tremor filter or other limits. False, and nothing changes, while the hand moves the arm: a filter's
+        memory cannot be exchanged without a step."""
+        if shaping == self.shaping:
+            return True
+        if self.hand.state is HandState.ENGAGED:
+            return False
+        fixtures, admittance = self.shaper.fixtures
+        self.shaping, self.shaper = shaping, Shaper(shaping)
+        self.shaper.set_fixtures(fixtures, admittance)
+        return True
+
+    def command(
+        self, now_ns: int, frame: Mapping[str, Any] | RobotView | None, wish: Intention, permitted: bool = True
+    ) -> Command | None:
         """The command of this tick. wish: mode, path, plan, echoes, stop; its `pressed`, `target`, `jog` come from
-        the hand.
+        the hand. permitted: False withdraws the press whatever the device says (a console has rules of its own: which
+        page, which hospital, how old); the hand then waits for a release.
 
         A deadman that was let go between two commands counts as released in this one, however short it was."""
         out, channel = self.last.hand, self._channels.get(self._active or "")
         reading = None if channel is None else channel.reading
-        held = reading is not None and reading.deadman and not self._released and out is not None
+        held = permitted and reading is not None and reading.deadman and not self._released and out is not None
         if wish.mode == Mode.SERVO:
             held = held and out is not None and out.pressed
         self._released = False

@@ -86,6 +86,11 @@ class Shaper:
         """Delay of slow motion that the tremor filter adds, s (the limiter's comes on top, see `limiter`)."""
         return 0.0 if self._filter is None else self._filter.delay
 
+    @property
+    def fixtures(self) -> tuple[tuple[Fixture, ...], AxisAdmittance | None]:
+        """What `set_fixtures` was given."""
+        return self._fixtures, self._admittance
+
     def reset(self, now_ns: int, at: Pose) -> None:
         """Start at rest at `at`, with whatever violation of the fixtures it has as the residual."""
         self._t, self._filtered = now_ns, at

@@ -40,6 +40,12 @@ class FakeSite:
         self.intents: deque[tuple[int, Intent]] = deque(maxlen=5000)
         self.stops: list[tuple[int, str]] = []
         self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.samples: deque[tuple[int, str, dict[str, Any]]] = deque(maxlen=5000)
+        self.twists: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {
+            "scale": 0.3, "least": 0.5, "tremor": "normal", "alignment": "picture", "fixture": "none",
+            "lock_rotation": False, "lock_translation": False,
+        }  # fmt: skip
         self.frozen = False
         self.state, self.reason, self.todo = "READY", "", ""
         self.holder, self.epoch, self.rebase = "", 0, 0
@@ -106,6 +112,29 @@ class FakeSite:
             self.rebase += 1
         self.state, self.reason, self.todo = state, reason, todo
         self._tell()
+
+    def bind_plan(self, plan_hash: bytes, lines: dict[str, Any]) -> None:
+        self.plan_hash = plan_hash
+
+    def master(self, page: str, samples: object, age_ns: int, now_ns: int) -> None:
+        for s in samples if isinstance(samples, list) else []:
+            self.samples.append((now_ns, page, s))
+            if s.get("twist") is not None:
+                self.twists[s["kind"]] = s["twist"]
+
+    def page_gone(self, page: str) -> None:
+        self.twists.clear()
+
+    def configure(self, settings: dict[str, Any]) -> dict[str, Any]:
+        self.settings |= settings
+        self._tell()
+        return self.settings
+
+    def take_news(self) -> list[str]:
+        return []
+
+    def take_prediction(self) -> dict[str, Any] | None:
+        return None
 
     def stop(self, who: str) -> None:
         self.stops.append((time.monotonic_ns(), who))
@@ -271,10 +300,11 @@ class FakeSite:
             self.setpoint = [a[i] + (b[i] - a[i]) * k for i in range(7)]
             self.speed = (self.s - before) / dt
             self.moved_mm += (self.s - before) * 1e3
-        elif self._intent.jog:
+        elif self._intent.jog or self._intent.device:
+            jog = self._intent.jog or [0.006 * v for v in self.twists.get(self._intent.device, [0.0] * 6)]
             for i in range(3):
-                self.setpoint[i] += self._intent.jog[i] * dt
-            self.speed = math.sqrt(sum(v * v for v in self._intent.jog[:3]))
+                self.setpoint[i] += jog[i] * dt
+            self.speed = math.sqrt(sum(v * v for v in jog[:3]))
             self.moved_mm += self.speed * dt * 1e3
         self.pose = [v + (0.0002 if i == 1 else 0) for i, v in enumerate(self.setpoint)]
 
@@ -329,6 +359,7 @@ class FakeSite:
                 "carrier": "datagrams",
             },
             case=dict(self.case),
+            hand={"ghost": None, "predicted": None, "halo_m": 0.0, "settings": dict(self.settings)},
         )
         if self.on_change:
             self.on_change()

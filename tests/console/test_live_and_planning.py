@@ -29,7 +29,7 @@ class Session:
     """What LinkSite uses of a ConsoleSession; orders are answered from `replies`."""
 
     def __init__(self) -> None:
-        self.name, self.link, self.up, self.why_down = "a", Link(), True, ""
+        self.name, self.key, self.link, self.up, self.why_down = "a", "me", Link(), True, ""
         self.frame, self.frame_at, self.status, self.holding = (
             {"t": 5, "arm": {"pose": [0] * 7}},
             1,
@@ -72,6 +72,25 @@ def test_an_intent_becomes_the_makers_intention_with_the_plan_that_the_surgeon_h
     assert (got.plan_hash, got.registration_epoch, got.echo_state) == (b"12345678", 3, 77)
     site.send(Intent("jog", 0, False, 0, jog=(0, 0, 0.01, 0, 0, 0)))
     assert not site.session.intention.pressed and site.session.intention.echo_state == 0
+    site.send(Intent("servo", 5, False, 78, device="gamepad"))
+    assert site.hand.source == "gamepad" and site.session.intention.pressed and site.session.intention.target is None
+    site.send(Intent("servo", 0, False, 79, device="gamepad"))
+    assert site.hand.source == "", "no press, no device"
+
+
+def test_the_planned_line_of_the_screw_in_work_is_told_to_the_hand_in_the_base_frame():
+    site = LinkSite(Session())
+    base_T_ct = np.eye(4)
+    base_T_ct[:3, :3], base_T_ct[:3, 3] = [[-1, 0, 0], [0, 0, 1], [0, 1, 0]], (0.55, 0.0, 0.10)
+    site.bind_plan(b"12345678", {"L4_left": ([10.0, 60.0, 0.0], [5.0, 20.0, 0.0])})
+    site._take_description({"ok": True, "screw": "L4_left", "base_T_ct": base_T_ct.ravel().tolist()})
+    entry, along = site.hand.line
+    assert np.allclose(entry, (0.54, 0.0, 0.16)) and np.allclose(along, (0.005, 0.0, -0.04))
+    site._take_description({"ok": True, "screw": "", "base_T_ct": base_T_ct.ravel().tolist()})
+    assert site.hand.line is None and site.hand.turn is not None
+    with pytest.raises(ConsoleError, match="scale"):
+        site.configure({"scale": 7})
+    assert site.configure({"scale": 0.1})["scale"] == 0.1
 
 
 def test_the_path_in_force_and_the_last_measurement_are_remembered_from_replies():

@@ -149,7 +149,7 @@ def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None, str]:
     parser.add_argument("--run-dir", type=Path, help="without --config: directory of the sockets, mode 0700")
     parser.add_argument("--driver", default="pybullet", help="without --config: pybullet, kinematic, crtk")
     parser.add_argument("--seed", type=int, default=1, help="without --config: seed of the simulated room")
-    parser.add_argument("--model", default="iiwa7", help="arm model: a name or a YAML file")
+    parser.add_argument("--model", default="", help="arm model: a name or a YAML file; default: the site's arm_model")
     parser.add_argument("--crtk", default="/crtk_arm", help="namespace of the external arm, with driver crtk")
     parser.add_argument("--phantom", type=Path, help="folder of the phantom patient; default CASE_DIR/../truth")
     args = parser.parse_args(argv)
@@ -166,7 +166,7 @@ def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None, str]:
     if phantom is None and config.case_dir is not None:
         beside = config.case_dir.parent / "truth"
         phantom = beside if beside.is_dir() else None
-    return config, args.model, phantom, args.crtk
+    return config, args.model or config.arm_model, phantom, args.crtk
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -266,7 +266,8 @@ def make(argv: list[str]) -> GovernorAdapter:
     parser = argparse.ArgumentParser(prog="governor_adapter", description="The CRTK face of one arm.")
     parser.add_argument("--config", type=Path, required=True, help="the site's TOML file")
     args = parser.parse_args(argv)
-    return GovernorAdapter(load_site_config(args.config), warm(load_model()))
+    config = load_site_config(args.config)
+    return GovernorAdapter(config, warm(load_model(config.arm_model)))
 
 
 def main() -> int:
