@@ -43,6 +43,7 @@ def read(path: Path) -> dict[str, list[tuple[float, ...]]]:
 def main(folder: Path, target: Path) -> None:
     logs = sorted((folder / "logs").glob("*.mcap"), key=lambda p: p.name.split("-")[-1])
     sites = {p.stem.split("-")[-1]: read(p) for p in logs}
+    sites = {name: data for name, data in sites.items() if data["speed"]}  # the console's log has no arm
     sites = dict(sorted(sites.items(), key=lambda item: min((t for t, v in item[1]["speed"] if v > 10), default=1e18)))
     start = min(data["speed"][0][0] for data in sites.values())
     figure, axes = plt.subplots(len(sites), 1, figsize=(11, 2.2 * len(sites) + 0.6), sharex=True, squeeze=False)

@@ -3,11 +3,12 @@
     OUT/keys/        CURVE and Ed25519 keys of every site and of the console, roles.toml
     OUT/<site>/      site.toml, case/ (images, labels, case.json), truth/ (the phantom's own geometry: judge only)
     OUT/console/     list.json, the images as fetched over the link, the signed plans
-    OUT/logs/        one session log per site
+    OUT/logs/        one session log per site and one of the console
     RUN/<site>/      sockets (0700), kept out of OUT because a socket's path must be short
 """
 
 import json
+import os
 import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +38,8 @@ RELAY_OFFSET = 50
 PORT_OFFSETS = (0, 1, 2, 3, *(RELAY_OFFSET + i for i in range(6)))
 #: RMS of one touch of the tracked probe, as the planner is told (mm).
 TOUCH_FLE_MM = 0.3
+#: Kind of service, for the header of the session logs.
+SERVICE = "remote guidance of pedicle screws, simulated"
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,9 @@ def prepare(
     names = CITIES[:sites]
     make_directory(out / "keys", names, [(CONSOLE, "surgeon")])
     configs: list[SiteConfig] = []
+    session = os.urandom(16).hex()  # one for all sites, so that their logs can witness each other
+    consent = out / "consent.txt"
+    consent.write_text("Simulated: there is no patient, hence no consent. A hospital puts the file of its signed form here.\n")
     for index, name in zip(free_blocks(sites), names, strict=True):
         (run / name).mkdir(mode=0o700)
         (out / name).mkdir(exist_ok=True)
@@ -152,7 +158,9 @@ def prepare(
             site=name, index=index, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
             keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
             arm_model=arm_model, driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
-            relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET,
+            relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET, session=session,
+            inviting_institution=f"{name} (simulated hospital)", invited_institution=f"{CONSOLE} (simulated institution)",
+            service=SERVICE, operators=(CONSOLE, f"dr.{name}"), consent_form=consent,
         )
         save_site_config(config, out / name / "site.toml")
         configs.append(config)
@@ -167,7 +175,8 @@ def prepare(
     demo.events_file.write_text("")
     demo.list_file.write_text(json.dumps({
         "keys_dir": str(out / "keys"), "console": CONSOLE, "folder": str(out / "console"),
-        "screws_per_site": screws_per_site, "correction": correction,
+        "screws_per_site": screws_per_site, "correction": correction, "session": session, "log_dir": str(out / "logs"),
+        "institution": f"{CONSOLE} (simulated institution)", "service": SERVICE,
         "sites": [
             {"name": c.site, "host": c.host, "base": c.base_port, "relay_base": c.relay_base} for c in configs
         ],

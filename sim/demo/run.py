@@ -284,6 +284,9 @@ class DemoRun:
                 config.site, profile, link.get("rtt_ms", none), link.get("loop_age_ms", none),
                 self.watched.holds.get(config.site, 0), str(log) if log else "", verifies, memory, cpu,
             ))
+        logs = sorted((demo.out / "logs").glob("*.mcap"))
+        if len(logs) > 1:  # the console's among them: does each hold the checkpoints of the others that it should?
+            self.outcome.problems += [f"logs contradict each other: {line}" for line in verify(logs).cross]
         if self.options.fault is not None:
             self.outcome.fault = self._fault_row(demo)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgpack
@@ -24,6 +24,8 @@ from teleop.wire.command import encode_command
 COMMAND_PERIOD_NS = 10_000_000
 #: Round trips and loop ages kept for the tables (at 100 Hz: the last five minutes).
 KEPT = 30_000
+#: A longer note is no checkpoint (they have some 600 characters).
+MAX_CHECKPOINT = 4096
 
 
 class Link(Protocol):
@@ -64,7 +66,11 @@ class Pending:
 
 @dataclass
 class ConsoleSession:
-    """One site as the console sees it. `name` is the site's; `key` our own public key."""
+    """One site as the console sees it. `name` is the site's; `key` our own public key.
+
+    checkpoint: signed note of the newest checkpoint of the site's log, as it came; peer_checkpoint: first 8 bytes of the
+    digest of our own log's, which every command carries (`teleop.case.checkpoints` fills and carries them).
+    """
 
     name: str
     link: Link
@@ -77,6 +83,8 @@ class ConsoleSession:
     loop_ages_ms: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
     notes: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=1000))
     stop_echoed: int = 0
+    checkpoint: str = ""
+    peer_checkpoint: bytes = b""
 
     def __post_init__(self) -> None:
         #: Makes the commands; the web console puts its hand here, which has the same face.
@@ -97,7 +105,7 @@ class ConsoleSession:
     @property
     def holding(self) -> bool:
         """True while the site says that we hold its arm."""
-        return self.status.get("holder") == self.key
+        return self.frame.get("gov", self.texts).get("holder") == self.key
 
     def pump(self, now_ns: int) -> None:
         """Take what has arrived; send this tick's command when it is due."""
@@ -107,7 +115,10 @@ class ConsoleSession:
             self._next_command = max(self._next_command + COMMAND_PERIOD_NS, now_ns)
             # a site that is still starting sends its status before its arm has said anything
             seen = self.frame if (self.frame.get("arm") or {}).get("pose") else None
-            command = self.maker.step(now_ns, seen, self.intention)
+            intention = self.intention
+            if self.peer_checkpoint and not intention.peer_checkpoint:
+                intention = replace(intention, peer_checkpoint=self.peer_checkpoint)
+            command = self.maker.step(now_ns, seen, intention)
             if command is not None:
                 self.link.send_command(encode_command(command))
 
@@ -146,6 +157,8 @@ class ConsoleSession:
             case events.Note(note=note):
                 if note.get("t") == "status":
                     self.texts = {k: v for k, v in note.items() if k != "t"}
+                elif note.get("t") == "checkpoint":
+                    self._take_checkpoint(note)
                 else:
                     self.notes.append(note)
             case events.StopEchoed(ordinal=ordinal):
@@ -156,3 +169,8 @@ class ConsoleSession:
                 self.up, self.why_down = False, why
             case _:
                 self.notes.append({"t": "link", "event": type(event).__name__, "text": str(event)})
+
+    def _take_checkpoint(self, note: dict[str, Any]) -> None:
+        text = note.get("note")
+        if note.get("site") == self.name and isinstance(text, str) and len(text) < MAX_CHECKPOINT:
+            self.checkpoint = text

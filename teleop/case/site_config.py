@@ -23,6 +23,10 @@ class SiteConfig(BaseModel):
     All folders are absolute. Ports are on `host`; `relay_base` is where an emulated WAN listens in front of them
     (0: none). `domain` is the ROS domain of the hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models`
     or the absolute path of a YAML file (docs/arm-guarantees.md).
+
+    For the header of the session log: session (32 hex digits, the same at every site of one session; empty: one's own),
+    the institution that invites (where the patient is) and the one invited (where the surgeon is), kind of service, ids
+    (no names) of the people who operate, and the consent form's file, of which only the hash is recorded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,6 +49,12 @@ class SiteConfig(BaseModel):
     correction: bool = True
     doctor: str = Field(default="panel", pattern=r"^(panel|scripted)$")
     relay_base: int = 0
+    session: str = Field(default="", pattern=r"^([0-9a-f]{32})?$")
+    inviting_institution: str = ""
+    invited_institution: str = ""
+    service: str = ""
+    operators: tuple[str, ...] = ()
+    consent_form: Path | None = None
 
     @property
     def base_port(self) -> int:
@@ -90,7 +100,13 @@ def save_site_config(config: SiteConfig, path: Path) -> None:
             lines.append(f"{key} = {str(value).lower()}")
         elif isinstance(value, int):
             lines.append(f"{key} = {value}")
+        elif isinstance(value, list):
+            lines.append(f"{key} = [{', '.join(_quoted(v) for v in value)}]")
         else:
-            escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-            lines.append(f'{key} = "{escaped}"')
+            lines.append(f"{key} = {_quoted(value)}")
     path.write_text("\n".join(lines) + "\n")
+
+
+def _quoted(value: object) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -18,6 +18,9 @@ from typing import Annotated, Any
 
 import typer
 
+#: How often what is due is carried between the hospitals' logs (s).
+CARRY_S = 0.05
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -77,6 +80,7 @@ def say(words: str) -> None:
 
 async def run(o: Options) -> int:
     """Start hospitals, serve, end everything. Raises ConsoleError."""
+    from teleop.case.console_log import Actions
     from teleop.console.app import make_app
     from teleop.console.contracts import ConsoleError, Principal, Role
     from teleop.console.hub import Hub
@@ -92,7 +96,10 @@ async def run(o: Options) -> int:
     listing = o.connect or (hospitals.list_file if hospitals else None)
     links, signer, key_name = sites_of(listing, simulated=hospitals is not None) if listing else ([], None, "")
     folders = {p.name: str(p.resolve()) for p in o.images}
+    log, carrier = await asyncio.to_thread(logging_of, listing, links, data, simulated=hospitals is not None)
     hub = Hub(links, PlannerProcess("teleop.console.planning_worker:make", str(data), folders), data, signer)
+    if log is not None:
+        hub.journal.also = Actions(log, {link.name: link.session for link in links}).took
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
@@ -133,7 +140,16 @@ async def run(o: Options) -> int:
                 hub.event("process", words, priority="high")
             await asyncio.sleep(0.1)
 
+    async def record() -> None:
+        while True:
+            now = time.monotonic_ns()
+            carrier.step(now)
+            if log is not None:
+                log.step(now, {link.name: link.session.link for link in links})
+            await asyncio.sleep(CARRY_S)
+
     watcher = None
+    recorder = asyncio.create_task(record()) if links else None
     try:
         if hospitals is not None:
             if not await asyncio.to_thread(hospitals.start):
@@ -141,11 +157,31 @@ async def run(o: Options) -> int:
             watcher = asyncio.create_task(watch())
         await serve(make_app(hub, tokens, data, hosts), sock, o.cert, o.key, ready, stop)
     finally:
-        if watcher is not None:
-            watcher.cancel()
+        for task in (watcher, recorder):
+            if task is not None:
+                task.cancel()
+        if log is not None:
+            await asyncio.to_thread(log.close, "the console was ended")
         if hospitals is not None:
             await asyncio.to_thread(hospitals.end)
     return 0
+
+
+def logging_of(listing: Path | None, links: list[Any], data: Path, *, simulated: bool) -> tuple[Any, Any]:
+    """The console's own session log (None without hospitals) and who carries the hospitals' checkpoints between them."""
+    from teleop.case.checkpoints import Carrier
+    from teleop.case.console_log import log_of_list
+    from teleop.console.contracts import ConsoleError
+    from teleop.link.errors import LinkError
+
+    if listing is None:
+        return None, None
+    try:
+        plan = jsonlib.loads(listing.read_text())
+        log = log_of_list({"log_dir": str(data / "logs"), **plan}, simulated=simulated)
+    except (OSError, ValueError, LinkError) as error:
+        raise ConsoleError(f"the console's session log cannot be opened: {error}") from None
+    return log, Carrier([link.session for link in links], log)
 
 
 def sites_of(listing: Path, simulated: bool) -> tuple[list[Any], Any, str]:

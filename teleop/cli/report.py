@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from safety.log.keys import load_public
-from safety.log.verify import verify
+from safety.log.verify import Trusted, verify
 from safety.log.walk import NotALog
 
 app = typer.Typer(add_completion=False)
@@ -29,7 +29,8 @@ def main(
         typer.echo(f"usage: {out}: name it .html or .pdf", err=True)
         raise typer.Exit(2)
     try:
-        trusted = [load_public(path) for path in key or []] + (trusted_from_roles(roles) if roles else [])
+        trusted: list[Trusted] = [load_public(path) for path in key or []]
+        trusted += trusted_from_roles(roles) if roles else []
         verdict = verify([log], trusted)
         text = html_report(ReviewLog(log), verdict.to_json(), with_replay=replay)
         if out.suffix == ".html":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from safety.log.keys import load_public
-from safety.log.walk import NotALog
+from safety.log.walk import NotALog, Trusted
 
 app = typer.Typer(add_completion=False)
 
@@ -32,7 +32,8 @@ def main(
 
     began = time.monotonic()
     try:
-        trusted = [load_public(path) for path in key or []] + (trusted_from_roles(roles) if roles else [])
+        trusted: list[Trusted] = [load_public(path) for path in key or []]
+        trusted += trusted_from_roles(roles) if roles else []
         key_file = Path(os.environ.get("XDG_CONFIG_HOME", str(Path.home() / ".config"))) / "longhand" / "reviewer.ed25519"
         review = Review(logs, trusted, case, reviewer or os.environ.get("USER", ""), key_file)
         listener = socket.create_server(("127.0.0.1", port))

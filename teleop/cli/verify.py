@@ -1,14 +1,13 @@
 """`longhand verify`: Is a session log what was recorded? Clean, cut off, or tampered with, and where."""
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from safety.log.keys import load_public
-from safety.log.verify import CLEAN, FileReport, NotALog, Report, verify
+from safety.log.verify import CLEAN, FileReport, NotALog, Report, Trusted, verify
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +24,7 @@ def main(
     Exit codes: 0 clean, 1 unclean end (cut off) or error, 2 usage, 3 tampered with.
     """
     try:
-        trusted = [load_public(path) for path in key or []]
+        trusted: list[Trusted] = [load_public(path) for path in key or []]
         if roles is not None:
             trusted += trusted_from_roles(roles)
         report = verify(logs, trusted)
@@ -38,33 +37,16 @@ def main(
     raise typer.Exit(report.exit_code)
 
 
-def trusted_from_roles(path: Path) -> list[bytes]:
-    """Ed25519 keys of all sites in a role table (or the directory that holds one). Raises ValueError, OSError."""
-    if path.is_dir():
-        path = path / "roles.toml"
-    with open(path, "rb") as file:
-        table = tomllib.load(file)
-    keys = [
-        bytes.fromhex(entry["ed25519"])
-        for entry in _principals(table)
-        if entry.get("kind", "site") == "site" and "ed25519" in entry
-    ]
-    if not keys:
-        raise ValueError(f"{path} names no site with an ed25519 key")
-    return keys
+def trusted_from_roles(path: Path) -> list[Trusted]:
+    """(name, Ed25519 key) of everybody in a role table, or in the directory that holds one: each may sign a log of its own
+    name only, a hospital its, a console its. Raises ValueError, OSError."""
+    from teleop.link.errors import KeyRefused
+    from teleop.link.keys import load_roles
 
-
-def _principals(table: dict[str, object]) -> list[dict[str, str]]:
-    """The tables in a role file that describe somebody, however deep."""
-    found: list[dict[str, str]] = []
-    for value in table.values():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                if "ed25519" in item:
-                    found.append(item)
-                else:
-                    found += _principals(item)
-    return found
+    try:
+        return [(p.name, bytes.fromhex(p.ed25519)) for p in load_roles(path).principals.values()]
+    except KeyRefused as error:
+        raise ValueError(str(error)) from None
 
 
 def _fail(error: Exception, as_json: bool) -> None:

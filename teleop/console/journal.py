@@ -1,12 +1,13 @@
 """Every action at the console with who and when, one JSON line each, flushed at once.
 
-This is the console's own record of actions (orders, presses, approvals, chat). The hospital's session log is the
-one that is hash-chained and signed; an order that reached a hospital stands in both, by the person's name and key.
+This is the console's own record of actions (orders, presses, approvals, chat). `also` takes each line into the console's
+session log, which is hash-chained and signed, and tells the hospital it concerns (`teleop.case.console_log.Actions`).
 """
 
 import json
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ class Journal:
     def __init__(self, path: Path | None) -> None:
         self.lines = 0
         self._file = None
+        #: Called with (who, where, what, details) of every line.
+        self.also: Callable[[str, str, str, Mapping[str, Any]], None] | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w")
 
     def write(self, who: str, what: str, **details: Any) -> None:
         self.lines += 1
+        if self.also is not None:
+            self.also(who, "console", what, details)
         if self._file is None:
             return
         row = {

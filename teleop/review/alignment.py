@@ -1,8 +1,9 @@
 """Putting two sites' logs on one line of time, with the error of doing so stated.
 
-The robot clocks of two hospitals have nothing in common. Checkpoints that crossed bound their difference rigorously: one
-site's checkpoint cannot have reached the other before it was made. Without crossings in both directions the UTC estimates
-of the two headers are used, and the error is what the headers state (often: unknown).
+The clocks of two hospitals have nothing in common. A console measures each hospital's clock by four time stamps, half the
+round trip wide; its log has these estimates. Checkpoints that crossed bound the difference as well: one site's checkpoint
+cannot have reached the other before it was made. Without either in both directions the UTC estimates of the two headers are
+used, and the error is what the headers state (often: unknown).
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from hashlib import sha256
 
 from safety.log.reader import LogReader
 from safety.log.session import CHECKPOINT_TOPIC, PEER_TOPIC
+from safety.log.utc import CLOCK_TOPIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,24 @@ def _seen(log: LogReader, site: str) -> list[tuple[int, bytes]]:
     ]
 
 
+def measured(log: LogReader, site: str) -> tuple[int, int] | None:
+    """(lowest, highest) site clock minus this log's clock, ns, by the estimates in it; None without any. Clocks that drift
+    apart over hours make early and late estimates contradict each other: then the range holds all of them."""
+    if CLOCK_TOPIC not in log.topics:
+        return None
+    found = [f for f in (log.decode(m) for m in log.messages((CLOCK_TOPIC,))) if f["clock"] == f"site:{site}" and f["error"] >= 0]
+    if not found:
+        return None
+    lows, highs = [f["offset"] - f["error"] for f in found], [f["offset"] + f["error"] for f in found]
+    return (max(lows), min(highs)) if max(lows) <= min(highs) else (min(lows), max(highs))
+
+
 def align(reference: LogReader, other: LogReader) -> Alignment:
     """Where the other log stands on the reference's clock."""
+    there, back = measured(reference, other.header["site"]), measured(other, reference.header["site"])
+    bounds = there or (None if back is None else (-back[1], -back[0]))
+    if bounds is not None:
+        return Alignment(sum(bounds) // 2, (bounds[1] - bounds[0] + 1) // 2, "the console's measurements of the site's clock")
     at_reference = _seen(reference, other.header["site"])
     at_other = _seen(other, reference.header["site"])
     low: int | None = None

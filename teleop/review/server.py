@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from safety.log.replay import ReplayError, replay
 from safety.log.session import CHECKPOINT_TOPIC
 from safety.log.steps import steps
-from safety.log.verify import Report, verify
+from safety.log.verify import Report, Trusted, verify
 from teleop.review.alignment import Alignment, align
 from teleop.review.data import ReviewLog
 from teleop.review.notes import NoteError, Notes, reviewer_key
@@ -73,7 +73,7 @@ class Shell:
 class Review:
     """The logs under review and what is being found out about them in the background."""
 
-    def __init__(self, paths: list[Path], trusted: list[bytes], case: Path | None, reviewer: str, key_file: Path) -> None:
+    def __init__(self, paths: list[Path], trusted: list[Trusted], case: Path | None, reviewer: str, key_file: Path) -> None:
         """Raises NotALog, OSError, ValueError (logs of different sessions)."""
         self.logs = [ReviewLog(path) for path in paths]
         sessions = {log.header["session"] for log in self.logs}

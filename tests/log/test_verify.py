@@ -166,6 +166,29 @@ def test_a_log_signed_anew_by_another_site_key_is_found_by_the_trusted_key(tmp_p
     assert found.end == TAMPERED and "not one of the keys to be trusted" in found.first_bad.what
 
 
+def test_a_role_table_trusts_each_key_for_logs_of_its_own_name_only(tmp_path):
+    log = short_log(tmp_path / "a.mcap")
+    assert verify([log], [("b", OTHER_PUBLIC), ("a", PUBLIC)]).files[0].key_pinned
+    forged = short_log(tmp_path / "forged.mcap", key=OTHER_KEY)
+    found = verify([forged], [("b", OTHER_PUBLIC), ("a", PUBLIC)])
+    assert found.end == TAMPERED and "trusted for a" in found.files[0].first_bad.what
+
+
+def test_the_command_takes_the_keys_of_hospitals_and_consoles_from_the_role_table(tmp_path):
+    from teleop.cli.verify import trusted_from_roles
+    from teleop.link.keys import load_secret, make_directory
+
+    make_directory(tmp_path / "keys", ["a"], [("beijing", "surgeon")])
+    for name in ("a", "beijing"):
+        short_log(tmp_path / f"{name}.mcap", site=name, key=load_secret(tmp_path / "keys" / name).signer())
+    trusted = trusted_from_roles(tmp_path / "keys")
+    assert verify([tmp_path / "a.mcap", tmp_path / "beijing.mcap"], trusted).ok
+    short_log(tmp_path / "forged.mcap", site="a", key=load_secret(tmp_path / "keys" / "beijing").signer())
+    assert verify([tmp_path / "forged.mcap"], trusted).exit_code == 3
+    with pytest.raises(ValueError, match="no role table"):
+        trusted_from_roles(tmp_path / "nowhere")
+
+
 def test_the_writer_never_lets_the_clock_run_backward(tmp_path):
     log = open_log(tmp_path / "a.mcap")
     rng = random.Random(1)

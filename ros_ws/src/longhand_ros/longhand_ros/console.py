@@ -21,6 +21,8 @@ from rclpy.utilities import remove_ros_args
 
 from longhand_ros import qos
 from sim.surgeon import Treatment, operate
+from teleop.case.checkpoints import Carrier
+from teleop.case.console_log import Actions, ConsoleLog, log_of_list
 from teleop.case.console_session import ConsoleSession
 from teleop.case.script import Script
 from teleop.link.console import ConsoleLink
@@ -45,11 +47,12 @@ def _jsonable(value: Any) -> Any:
 
 
 class Reporter:
-    """Writes each step as one JSON line, at once, and mirrors it on ROS."""
+    """Writes each step as one JSON line, at once, mirrors it on ROS, and enters it in the session logs as the script's act."""
 
-    def __init__(self, path: Path, publisher: Any) -> None:
+    def __init__(self, path: Path, publisher: Any, actions: Actions | None) -> None:
         self._file = path.open("a", buffering=1)
         self._publisher = publisher
+        self._actions = actions
 
     def __call__(self, event: str, site: str, **detail: Any) -> None:
         detail = _jsonable(detail)
@@ -58,6 +61,8 @@ class Reporter:
             schema_version=CaseEvent.SCHEMA_VERSION, stamp_mono=time.monotonic_ns(), who="console", where=site,
             step=event, detail=json.dumps(detail),
         ))
+        if self._actions is not None:
+            self._actions.took("script", "console", event, {"site": site, **detail})
 
 
 def sessions_of(plan: dict[str, Any]) -> list[ConsoleSession]:
@@ -74,6 +79,12 @@ def sessions_of(plan: dict[str, Any]) -> list[ConsoleSession]:
         link = ConsoleLink(endpoint, keys, versions=VERSIONS).start()
         out.append(ConsoleSession(site["name"], link, keys.curve_public))
     return out
+
+
+def logging_of(plan: dict[str, Any], sessions: list[ConsoleSession]) -> tuple[ConsoleLog | None, Carrier, Actions | None]:
+    """The console's own log (when the list names a folder for it), who carries checkpoints, and who tells of actions."""
+    log = log_of_list(plan, simulated=True)
+    return log, Carrier(sessions, log), Actions(log, {s.name: s for s in sessions}) if log is not None else None
 
 
 def _percentiles(values: list[float]) -> dict[str, float]:
@@ -110,8 +121,11 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, end)
     node = rclpy.create_node("console", namespace="/console")
     node.get_logger().info(f"scripted surgeon, {len(plan['sites'])} sites, {_urgent()}")
-    report = Reporter(args.events, node.create_publisher(CaseEvent, "events", qos.EVENTS))
     sessions = sessions_of(plan)
+    log, carrier, actions = logging_of(plan, sessions)
+    if log is not None:
+        node.get_logger().info(f"recording to {log.path}")
+    report = Reporter(args.events, node.create_publisher(CaseEvent, "events", qos.EVENTS), actions)
     folder = Path(plan["folder"])
     treatments = [
         Treatment(session, folder / session.name, int(plan["screws_per_site"]), bool(plan["correction"]))
@@ -127,6 +141,9 @@ def main(argv: list[str] | None = None) -> int:
             for session in sessions:
                 session.pump(now)
             script.resume(now)
+            carrier.step(now)
+            if log is not None:
+                log.step(now, {s.name: s.link for s in sessions})
             if now >= next_stats:
                 next_stats = now + STATS_NS
                 for session in sessions:
@@ -147,6 +164,8 @@ def main(argv: list[str] | None = None) -> int:
         report("done" if script.done else "interrupted", "")
         return 0 if script.done else 130
     finally:
+        if log is not None:
+            log.close("end of the script" if script.done else "ended before the script")
         for session in sessions:
             session.link.close()
         node.destroy_node()

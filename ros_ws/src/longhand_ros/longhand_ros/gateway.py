@@ -15,7 +15,7 @@ from typing import Any
 
 import msgpack
 import rclpy
-from longhand_msgs.msg import ArmState, Heartbeat, LinkStats, LogCheckpoint, LogPeerCheckpoint, TrackerSample
+from longhand_msgs.msg import ArmState, Heartbeat, LinkStats, LogCheckpoint, LogPeerCheckpoint, TrackerSample, UiAction
 from longhand_msgs.srv import CaseOrder
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
@@ -75,9 +75,10 @@ class GatewayNode(Node):
         keys = load_secret(config.keys_dir / config.site)
         orders, stop, streams = site_ports(config.base_port)
         self.roles_file = config.keys_dir / "roles.toml"
+        self.roles = load_roles(self.roles_file)
         self.roles_seen = self.roles_file.stat().st_mtime_ns if self.roles_file.exists() else 0
         self.link = SiteLink(
-            config.site, keys, load_roles(self.roles_file), host=config.host,
+            config.site, keys, self.roles, host=config.host,
             orders_port=orders, stop_port=stop, stream_ports=streams, versions=VERSIONS,
         )  # fmt: skip
         self.gateway = Gateway(self.link, lambda: GovernorClient.connect(config.governor_socket, "gateway"))
@@ -85,6 +86,7 @@ class GatewayNode(Node):
         self.tracker = self.create_subscription(TrackerSample, "tracker", lambda _: None, qos.SAMPLES)
         self.checkpoint = self.create_subscription(LogCheckpoint, "log/checkpoint", lambda _: None, qos.LATCHED)
         self.peer_checkpoints = self.create_publisher(LogPeerCheckpoint, "log/peer_checkpoint", qos.ORDER)
+        self.ui_actions = self.create_publisher(UiAction, "ui/actions", qos.EVENTS)
         self.stats = self.create_publisher(LinkStats, "link/stats", qos.SAMPLES)
         self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
         self.case: Any = self.create_client(CaseOrder, "case/order")
@@ -155,7 +157,7 @@ class GatewayNode(Node):
             self.gateway.answer_case(key, number, {"ok": False, "reason": "the case node did not answer in a minute"})
 
     def _site_orders(self) -> None:
-        """Orders to the gateway itself: the other site's log checkpoint."""
+        """Orders to the gateway itself: another site's log checkpoint, and what somebody did at the console's screens."""
         while self.gateway.site_orders:
             key, number, order = self.gateway.site_orders.popleft()
             note, site = order.get("note"), order.get("site")
@@ -165,8 +167,16 @@ class GatewayNode(Node):
                     cosignature="",
                 ))  # fmt: skip
                 self.gateway.answer_case(key, number, {"ok": True})
+            elif order["op"] == "site.ui" and (action := ui_action(order)) is not None:
+                principal = self.roles.by_key(key)
+                console = principal.name if principal else key[:8]
+                self.ui_actions.publish(UiAction(
+                    schema_version=1, stamp_mono=time.monotonic_ns(), stamp_ui=action["stamp_ui"],
+                    who=f"{action['by']} ({console})", where=action["where"], action=action["action"], detail=action["detail"],
+                ))  # fmt: skip
+                self.gateway.answer_case(key, number, {"ok": True})
             else:
-                self.gateway.answer_case(key, number, {"ok": False, "reason": f"unknown order {order['op'][:64]!r}"})
+                self.gateway.answer_case(key, number, {"ok": False, "reason": f"unknown or malformed order {order['op'][:64]!r}"})
 
     def _publish(self, now: int) -> None:
         while self.gateway.log:
@@ -191,7 +201,8 @@ class GatewayNode(Node):
             seen = self.roles_file.stat().st_mtime_ns
             if seen != self.roles_seen:
                 self.roles_seen = seen
-                self.link.set_roles(load_roles(self.roles_file))
+                self.roles = load_roles(self.roles_file)
+                self.link.set_roles(self.roles)
                 self.get_logger().info("role table read again")
         except (OSError, KeyRefused) as e:
             self.get_logger().error(f"the role table is not usable, the old one stays in force: {e}", throttle_duration_sec=10.0)
@@ -209,6 +220,17 @@ def _newest(subscription: Any, kind: Any) -> Any:
         while (got := subscription.handle.take_message(kind, False)) is not None:
             newest = got[0]
     return newest
+
+
+def ui_action(order: dict[str, Any]) -> dict[str, Any] | None:
+    """The fields of a UiAction from a console's word, None when they are not short texts and a stamp."""
+    texts = {name: order.get(name) for name in ("by", "where", "action", "detail")}
+    stamp = order.get("stamp_ui", 0)
+    if not all(isinstance(t, str) and len(t) <= (8000 if n == "detail" else 64) for n, t in texts.items()):
+        return None
+    if not isinstance(stamp, int) or isinstance(stamp, bool) or not 0 <= stamp < 2**63:
+        return None
+    return {**texts, "stamp_ui": stamp}
 
 
 def _case_reply(raw: bytes) -> dict[str, Any]:

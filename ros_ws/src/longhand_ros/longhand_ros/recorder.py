@@ -23,6 +23,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import rclpy
 from longhand_msgs.msg import Alarm, Heartbeat, LogCheckpoint, LogPeerCheckpoint
 from rclpy.node import Node
@@ -46,11 +47,16 @@ from safety.log.seconds import (
     SECOND_TYPE,
     Overview,
 )
-from safety.log.session import SessionInfo
+from safety.log.session import SessionInfo, log_path
 from safety.log.steps import EVENT_TOPIC, EVENT_TYPE, ORDER_TOPIC, RARE
+from safety.log.utc import CLOCK_TOPIC, CLOCK_TYPE, UtcWatch, utc_error
+from safety.log.utc import now as utc_now
 from safety.log.writer import SessionLog
+from safety.params import Params
+from safety.process import parser as governor_parser
 from teleop.case.site_config import SiteConfig, load_site_config
 from teleop.link.keys import load_secret
+from teleop.site.governor import arguments
 from teleop.site.governor_client import GovernorClient, GovernorGoneError, GovernorProtocolError
 
 PERIOD_S = 0.01
@@ -86,8 +92,16 @@ def header_details(config: SiteConfig, config_text: str) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "config_sha256": hashlib.sha256(config_text.encode()).hexdigest(),
         "simulated": config.driver != "crtk",
-        "invited_institution": config.site,
+        "inviting_institution": config.inviting_institution or config.site,
+        "invited_institution": config.invited_institution or "not stated",
+        "service": config.service or "not stated",
+        "operators": list(config.operators),
+        "consent_form_sha256": _sha256_of_file(config.consent_form),
+        "thresholds": thresholds(config).to_dict(),
     }
+    if config.case_dir is not None and (config.case_dir / "case.json").is_file():
+        case = json.loads((config.case_dir / "case.json").read_text())
+        details["images_sha256"] = {name: entry["sha256"] for name, entry in case["files"].items()}
     roles = config.keys_dir / "roles.toml"
     if roles.is_file():
         from teleop.link.keys import load_roles
@@ -99,6 +113,21 @@ def header_details(config: SiteConfig, config_text: str) -> dict[str, Any]:
     return details
 
 
+def thresholds(config: SiteConfig) -> Params:
+    """What the governor of this configuration starts with; what it did start with stands in its boot step."""
+    return Params.from_words(governor_parser().parse_args(arguments(config)).param)
+
+
+def _sha256_of_file(path: Path | None) -> str:
+    """Hex, or in words why there is none."""
+    if path is None:
+        return "no form stated"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return f"the form cannot be read: {error.strerror}"
+
+
 def _git_commit() -> str:
     """Commit of the checkout this code runs from, "" outside one (read, not asked of git)."""
     for folder in Path(__file__).resolve().parents:
@@ -108,16 +137,6 @@ def _git_commit() -> str:
             ref = folder / ".git" / text.removeprefix("ref: ")
             return text if not text.startswith("ref: ") else ref.read_text().strip() if ref.is_file() else ""
     return ""
-
-
-def log_path(log_dir: Path, session: bytes, site: str) -> Path:
-    """<session>-<site>.mcap, with -2, -3 ... after a restart in the same session: logs are never overwritten."""
-    base = f"{session.hex()}-{site}"
-    path, number = log_dir / f"{base}.mcap", 1
-    while path.exists():
-        number += 1
-        path = log_dir / f"{base}-{number}.mcap"
-    return path
 
 
 class RecorderNode(Node):
@@ -142,6 +161,7 @@ class RecorderNode(Node):
         self.governor_wait_until = time.monotonic() + wait_s
         self.last_n: int | None = None
         self.overview = Overview(time.monotonic_ns())
+        self.utc = UtcWatch()
         self.shown = b""
         self.gaps_until = 0
         self.dropped_seen = 0
@@ -307,6 +327,9 @@ class RecorderNode(Node):
         second = self.overview.second(now)
         if second is not None:
             self.recording.put(SECOND_TOPIC, SECOND_TYPE, second, now)
+            clock = self.utc.look(*utc_now())
+            if clock is not None:
+                self.recording.put(CLOCK_TOPIC, CLOCK_TYPE, clock, now)
         note = json.dumps({
             "ring": round(state.ring, 3), "dropped": state.dropped, "disk": state.disk.policy,
             "disk_s": round(min(state.disk.seconds, 1e9)), "records": state.records, "bytes": state.file_bytes,
@@ -393,18 +416,20 @@ def open_log(
     key = load_secret(config.keys_dir / config.site).signer()
     info = SessionInfo(
         session=session, site=config.site, arm=config.arm, case_id=config.case_id,
+        params=msgpack.packb(thresholds(config).to_dict()),
         details={**header_details(config, config_file.read_text()), "case_key_id": case_key.key_id},
     )  # fmt: skip
     return SessionLog(
-        log_path(config.log_dir, session, config.site), key, info, mono=time.monotonic_ns(), utc=time.time_ns()
-    )
+        log_path(config.log_dir, session, config.site), key, info, mono=time.monotonic_ns(), utc=time.time_ns(),
+        utc_error=utc_error(),
+    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv if argv is None else argv
     parser = argparse.ArgumentParser(prog="recorder", description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True, help="the site's TOML file")
-    parser.add_argument("--session", default="", help="32 hex digits, the same for every site (default: random)")
+    parser.add_argument("--session", default="", help="32 hex digits, the same for every site (default: the configuration's, else random)")
     parser.add_argument("--planned-minutes", type=float, default=60.0, help="twice this must fit on the disk")
     parser.add_argument("--wait-s", type=float, default=20.0, help="alarm when the governor is absent for longer")
     parser.add_argument("--crtk", action="store_true", help="record measured_*, setpoint_*, goal_* too")
@@ -415,7 +440,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.append("SIGTERM"))
     try:
         config = load_site_config(args.config)
-        session = bytes.fromhex(args.session) if args.session else os.urandom(16)
+        session = bytes.fromhex(args.session or config.session) or os.urandom(16)
         case_key = load_or_make(key_file(config.keys_dir, config.case_id))
         log = open_log(config, args.config, session, args.planned_minutes * 60, case_key)
     except (OSError, ValueError, RuntimeError) as error:
