@@ -123,7 +123,9 @@ def _measure(s: Situation, p: Params) -> None:
     if d.speed0 >= _STEADY * d.v:
         react = int((travel - steady_stop(d.speed0, p.a_max, p.j_max)) / d.speed0 * 1e9)
     drills = dict(s.drills)
-    drills[d.kind] = DrillResult(d.kind, took, travel, bound, passed, s.now + p.qualification_ns, react if react > 0 else 0)
+    drills[d.kind] = DrillResult(
+        d.kind, took, travel, bound, passed, s.now + p.qualification_ns, react if react > 0 else 0
+    )
     s.drills, s.drill = drills, None
     worst = max(r.react for r in drills.values()) - p.t_d_ns - p.t_a_ns
     s.extra_react = worst if worst > 0 else 0

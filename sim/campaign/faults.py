@@ -138,7 +138,7 @@ def _f04(w: World) -> None:
 
 
 def _f04_check(w: World) -> list[str]:
-    states = {new for t, _, new, _ in w.judge.changes if t >= w.struck_at}
+    states = {w.state_at_strike} | {new for t, _, new, _ in w.judge.changes if t >= w.struck_at}
     if seeded(w, 4) == 3 and not states & {"DEGRADED", "PAUSE", "HOLD"}:
         return ["30 % loss on both paths and the state did not change"]
     if seeded(w, 4) == 0 and states & set(BAD):
