@@ -34,7 +34,7 @@ class Lens:
     near: float = 0.005
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _draw(
     v: NDArray[np.float32], faces: NDArray[np.int32], colours: NDArray[np.float32], shine: float, lamp: NDArray[np.float32], at_camera: bool,
     focal: float, near: float, image: NDArray[np.float32], depth: NDArray[np.float32],

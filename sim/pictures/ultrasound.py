@@ -18,15 +18,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sim.pictures.acoustics import AcousticMap
+from teleop.media import geometry
 
 
 @dataclass(frozen=True)
 class Probe:
     """A convex probe and its settings. Lengths mm, angles rad, frequency MHz, image pixels."""
 
-    radius_mm: float = 50.0
-    field_rad: float = 1.05
-    depth_mm: float = 80.0
+    radius_mm: float = geometry.RADIUS_MM
+    field_rad: float = geometry.FIELD_RAD
+    depth_mm: float = geometry.DEPTH_MM
     frequency_mhz: float = 4.0
     lines: int = 144
     samples: int = 400
@@ -34,11 +35,11 @@ class Probe:
     gain_db: float = 2.0
     tgc_db_cm_mhz: float = 0.75  # one way, what the depth gain makes good
     range_db: float = 62.0
-    width: int = 448
-    height: int = 336
+    width: int = geometry.WIDTH
+    height: int = geometry.HEIGHT
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _hash_normal(i: int, j: int, k: int, seed: int) -> float:
     """An approximately normal number (sum of four uniforms) that belongs to cell (i, j, k) of space."""
     h = np.uint32(i * 73856093) ^ np.uint32(j * 19349663) ^ np.uint32(k * 83492791) ^ np.uint32(seed * 2654435761)
@@ -51,7 +52,7 @@ def _hash_normal(i: int, j: int, k: int, seed: int) -> float:
     return (total - 2.0) * 1.7320508
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _tissue(t: NDArray[np.float32], x: float, y: float, z: float, out: NDArray[np.float64]) -> None:
     """Trilinear; outside the image it is air."""
     i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
@@ -67,7 +68,7 @@ def _tissue(t: NDArray[np.float32], x: float, y: float, z: float, out: NDArray[n
         out[c] = a * (1 - w) + b * w
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _lines(
     tissue: NDArray[np.float32], m: NDArray[np.float64], p: NDArray[np.float64], radius: float, field: float, depth: float, mhz: float,
     n_lines: int, n_samples: int, field_out: NDArray[np.complex128],
@@ -123,7 +124,7 @@ def _lines(
             z_before = here[0]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _blur(f: NDArray[np.complex128], step: float, radius: float, field: float, focus: float, mhz: float) -> NDArray[np.complex128]:
     """Pulse (along) and beam (across, widest far from the focus) as Gaussians. (lines, samples) -> same."""
     n, m = f.shape
@@ -168,9 +169,7 @@ def _fan(p: Probe) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np
 
 def mm_per_pixel(p: Probe) -> float:
     """Size of a (square) pixel."""
-    widest = 2 * (p.radius_mm + p.depth_mm) * np.sin(p.field_rad / 2)
-    rise = p.radius_mm * (1 - np.cos(p.field_rad / 2))
-    return float(max(widest / p.width, (p.depth_mm + rise) / p.height)) * 1.03
+    return geometry.mm_per_pixel(p.radius_mm, p.field_rad, p.depth_mm, p.width, p.height)
 
 
 def pixel_grid(p: Probe) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -209,7 +208,7 @@ def bmode(maps: AcousticMap, lps_T_probe: NDArray[np.float64], p: Probe = Probe(
     return _scan_convert(grey.astype(np.float32), line, sample, inside)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _scan_convert(
     grey: NDArray[np.float32], line: NDArray[np.float32], sample: NDArray[np.float32], inside: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:

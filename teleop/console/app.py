@@ -16,9 +16,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from teleop.console import consult_calls  # noqa: F401  (registers its calls)
 from teleop.console.calls import dispatch, motion_rights
 from teleop.console.contracts import ConsoleError, Principal
-from teleop.console.fanout import Overflow
+from teleop.console.fanout import Ended, Overflow
 from teleop.console.hub import Hub, Page, pack
 from teleop.console.intake import Intake, TooLarge
 from teleop.console.permissions import may
@@ -35,7 +36,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=(), gamepad=(self), hid=(self), xr-spatial-tracking=(self)",
+    "permissions-policy": "camera=(), microphone=(self), geolocation=(), gamepad=(self), hid=(self), xr-spatial-tracking=(self)",
 }
 log = logging.getLogger("longhand.console")
 
@@ -79,6 +80,7 @@ def make_app(
     hub: Hub, tokens: Tokens, cache: Path, hosts: frozenset[str] = frozenset(), max_upload: int | None = None
 ) -> ASGIApp:
     """The console application. `hosts`: names under which it answers (empty: any)."""
+    tokens.guests = hub.together.guest
     intake = Intake(cache, max_upload) if max_upload else Intake(cache)
 
     def bearer(request: Request) -> Principal | None:
@@ -196,11 +198,18 @@ async def serve_page(ws: WebSocket, hub: Hub, tokens: Tokens) -> None:
         who = tokens.who(first.get("token")) if isinstance(first, dict) and first.get("t") == "hello" else None
         page_id = str(first.get("page", ""))[:40] if isinstance(first, dict) else ""
     except (TimeoutError, ValueError, KeyError, WebSocketDisconnect, msgpack.exceptions.UnpackException):
-        who, page_id = None, ""
+        who, page_id, first = None, "", {}
     if who is None or not page_id or page_id in hub.pages:
+        over = hub.together.why_not(first.get("token") if isinstance(first, dict) else None)
         with suppress(RuntimeError):
-            await ws.close(4401, "sign in with the address that the server printed")
+            await ws.close(4403 if over else 4401, over[:120] or "sign in with the address that the server printed")
         return
+    if words := hub.together.door(who):
+        hub.journal.write(who.name, "page.refused", why=words)
+        with suppress(RuntimeError):
+            await ws.close(4429, words[:120])
+        return
+    hub.together.hosts[page_id] = ws.client.host if ws.client else "127.0.0.1"
     page = hub.enter(page_id, who)
     sender = asyncio.create_task(send_all(ws, page))
     running: set[asyncio.Task[None]] = set()
@@ -228,6 +237,7 @@ def handle(hub: Hub, page: Page, message: dict[str, Any], running: set[asyncio.T
     kind = message.get("t")
     if kind == "ack":
         hub.acknowledge(page, message.get("drawn"))
+        hub.together.shown(page.id, message.get("views"))
     elif kind == "hand":
         if motion_rights(page):
             hub.hand_sample(page, message)
@@ -261,6 +271,6 @@ async def send_all(ws: WebSocket, page: Page) -> None:
         while True:
             await ws.send_bytes(await page.outbox.next())
     except Overflow as error:
-        await ws.close(1013, str(error))
+        await ws.close(error.code if isinstance(error, Ended) else 1013, str(error)[:120])
     except (WebSocketDisconnect, RuntimeError):
         pass

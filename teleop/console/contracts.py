@@ -15,10 +15,15 @@ class ConsoleError(Exception):
 
 
 class Role(StrEnum):
-    """Who may do what (see `permissions`). Only `surgeon` has motion rights; `viewer` only looks and may stop."""
+    """Who may do what (see `permissions`). Only `surgeon`, the operating surgeon, has motion rights; `viewer` only looks and may
+    stop. mentor, bedside, observer and reviewer come to a consultation by invitation."""
 
     SURGEON = "surgeon"
+    MENTOR = "mentor"
     EXPERT = "expert"
+    BEDSIDE = "bedside"
+    OBSERVER = "observer"
+    REVIEWER = "reviewer"
     VIEWER = "viewer"
 
 
@@ -48,6 +53,7 @@ class Intent:
     jog: tuple[float, ...] | None = None
     s_limit: float | None = None
     path_hash: bytes = b""
+    echo_view: int | None = None  # capture time (robot ns) of the picture that the page displays; None: none is shown
     device: str = ""
 
 

@@ -16,6 +16,14 @@ class Overflow(Exception):
     """The page did not read its messages."""
 
 
+class Ended(Overflow):
+    """The server ends this page, with a close code and words for the person."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
 class Outbox:
     """What waits for one page: one newest frame, and a bounded queue of messages."""
 
@@ -25,6 +33,7 @@ class Outbox:
         self._in_flight = False
         self._wake = asyncio.Event()
         self._overflow = False
+        self._ended: Ended | None = None
         self.skipped = 0
 
     def offer_frame(self, packed: bytes) -> None:
@@ -42,13 +51,20 @@ class Outbox:
             self._queue.append(packed)
         self._wake.set()
 
+    def end(self, code: int, words: str) -> None:
+        """Close this page, whatever waits for it."""
+        self._ended = Ended(code, words)
+        self._wake.set()
+
     def acknowledge(self) -> None:
         """The page drew the last frame: the next may go."""
         self._in_flight = False
         self._wake.set()
 
     def take(self) -> bytes | None:
-        """The next thing to send now, or None. Raises Overflow."""
+        """The next thing to send now, or None. Raises Overflow, Ended."""
+        if self._ended is not None:
+            raise self._ended
         if self._overflow:
             raise Overflow("this page did not read its messages in time; reload it")
         if self._queue:

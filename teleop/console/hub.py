@@ -8,7 +8,7 @@ has the table.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from teleop.console.pacing import wake_or
 from teleop.console.planner_process import PlannerProcess
 from teleop.console.pump import RATE_HZ, Ask, compose, stops_the_hand
 from teleop.console.room import Room
+from teleop.console.together import Together
 
 #: Frames to pages at most this often (a page draws at 60 Hz); and at least this often, so that silence means trouble.
 FRAME_S = 0.012
@@ -57,6 +58,7 @@ class Hub:
         self.desks: dict[str, Desk] = {}
         self.complaints: list[str] = []
         self.journal = Journal(folder / "journal.jsonl" if folder else None)
+        self.together = Together(self, folder)
         self.hand = hands.HandState()
         self.ask = Ask()
         self._n = self._predicted_at = 0
@@ -84,6 +86,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.together.close()
         for site in self.sites.values():
             await site.close()
         self.planner.close()
@@ -111,6 +114,7 @@ class Hub:
         page.outbox.post(pack(self.cases_message()))
         for row in self.events[-30:]:
             page.outbox.post(pack(row))
+        self.together.enter(page_id, who)
         self.tell_room()
         return page
 
@@ -120,6 +124,7 @@ class Hub:
         for link in self.sites.values():
             link.page_gone(page.id)
         self.room.leave(page.id)
+        self.together.leave(page.id)
         self.journal.write(page.who.name, "page.close", page=page.id)
         self.tell_room()
 
@@ -251,7 +256,8 @@ class Hub:
             return
         seat = self.pages.get(self.hand.seat)
         drawn = seat.drawn.get(name) if seat else self._any_drawn(name)
-        link.send(compose(self.hand, self.ask, view, drawn, self.clock()))
+        view_shown = self.together.echo_view(seat.id, name) if seat else None
+        link.send(replace(compose(self.hand, self.ask, view, drawn, self.clock()), echo_view=view_shown))
 
     def _any_drawn(self, name: str) -> int | None:
         """Without a seat: the newest stamp that a page with motion rights has drawn (renews authority only)."""
@@ -327,6 +333,7 @@ class Hub:
                 "why": self.hand.why,
             },
             "pointers": list(self.room.pointers.values()),
+            "media": self.together.fast(),
         }
 
 

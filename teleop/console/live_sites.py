@@ -182,7 +182,7 @@ class LinkSite:
         self.session.intention = Intention(
             mode=mode, pressed=bool(intent.press), path_hash=intent.path_hash, s_goal=intent.s_limit, horizon=None,
             plan_hash=self.plan_hash, registration_epoch=int(self.case.get("registration_epoch") or 0),
-            echo_state=intent.echo_state, jog=None if mode is Mode.SERVO else intent.jog,
+            echo_state=intent.echo_state, echo_view=intent.echo_view, jog=None if mode is Mode.SERVO else intent.jog,
         )  # fmt: skip
 
     def bind_plan(self, plan_hash: bytes, lines: dict[str, Any]) -> None:

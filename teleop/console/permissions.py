@@ -2,9 +2,12 @@
 
 from teleop.console.contracts import Principal, Role
 
-S, E, V = Role.SURGEON, Role.EXPERT, Role.VIEWER
-EVERYBODY = frozenset({S, E, V})
-CONSULT = frozenset({S, E})
+S, E, M, B = Role.SURGEON, Role.EXPERT, Role.MENTOR, Role.BEDSIDE
+EVERYBODY = frozenset(Role)
+#: Those who take part; observers, reviewers and viewers look.
+CONSULT = frozenset({S, E, M, B})
+ADVISE = frozenset({S, E, M})
+SPEAK = EVERYBODY - {Role.VIEWER}
 SURGEON = frozenset({S})
 
 ALLOWED: dict[str, frozenset[Role]] = {
@@ -41,10 +44,26 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "room.draw": CONSULT,
     "room.erase": CONSULT,
     "room.hand": CONSULT,
-    "room.propose": CONSULT,
+    "room.propose": ADVISE,
     "room.decide": SURGEON,
     "room.present": SURGEON,
     "room.look": CONSULT,
+    "consult.request": CONSULT,
+    "consult.look": EVERYBODY,
+    "consult.close": CONSULT,
+    "consult.duty": frozenset({S, M}),
+    "consult.invite": frozenset({S, M, B}),
+    "consult.revoke": frozenset({S, M, B}),
+    "consult.say": SPEAK,
+    "consult.ack": EVERYBODY,
+    "consult.voice": SPEAK,
+    "consult.mark": CONSULT,
+    "consult.point": CONSULT,
+    # live pictures
+    "media.open": EVERYBODY,
+    "media.watch": EVERYBODY,
+    "media.leave": EVERYBODY,
+    "media.thumbnail": EVERYBODY,
     # alarms
     "alarm.silence": EVERYBODY,
 }

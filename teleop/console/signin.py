@@ -9,6 +9,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from teleop.console.contracts import ConsoleError, Principal, Role
@@ -24,6 +25,8 @@ class Tokens:
 
     def __init__(self) -> None:
         self._by_digest: dict[str, Principal] = {}
+        #: Who came by invitation (`teleop.console.together`), asked when a token is none of ours.
+        self.guests: Callable[[str], Principal | None] | None = None
 
     def issue(self, principal: Principal) -> str:
         """Make a new token for a person; it is shown once."""
@@ -40,7 +43,7 @@ class Tokens:
         for known, principal in self._by_digest.items():
             if hmac.compare_digest(known, wanted):
                 found = principal
-        return found
+        return found or (self.guests(token) if self.guests is not None else None)
 
     def save(self, path: Path) -> None:
         """Write digests, names and roles, readable by the owner alone."""
