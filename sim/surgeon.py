@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ MOTION_TIMEOUT_S = 120.0
 PRESS_TAKEN_S = 3.0
 #: Corrections at one place before the script calls the line unreachable (the field's robots do at most three).
 MAX_CORRECTIONS = 5
+
+#: A hospital that is not prepared after so long is given up (s): thirty of them share one link and two cores.
+PREPARED_S = 1800.0
 
 #: The demo's line test (s): marked DEMO, invalid as a certificate.
 LINE_TEST_S = 5.0
@@ -43,6 +45,7 @@ class Treatment:
     screws: int = 1
     correction: bool = True
     plan: ApprovedPlan | None = None
+    line_tested: bool = False
     placed: list[str] = field(default_factory=list)
 
 
@@ -289,16 +292,25 @@ def _numbers(reply: dict[str, Any]) -> dict[str, Any]:
     return {k: reply[k] for k in ("lateral_mm", "angle_deg", "stand_off_mm", "scatter_mm", "grade") if k in reply}
 
 
+def ready(treatment: Treatment, signer: Any, report: Report) -> Waiting[None]:
+    """Everything at one hospital that nobody's hand is needed for."""
+    yield from prepare(treatment, signer, report)
+    yield from test_line(treatment, report)
+    treatment.line_tested = True
+
+
+def rehearsals(treatments: list[Treatment], report: Report) -> Waiting[None]:
+    """In the surgeon's order, each as soon as its hospital is ready: one arm at a time is in a hand, in a rehearsal too."""
+    for treatment in treatments:
+        yield from until(lambda t=treatment: t.line_tested, PREPARED_S, f"{treatment.session.name} is prepared")  # type: ignore[misc]
+        yield from rehearse_both(treatment, report)
+
+
 def operate(treatments: list[Treatment], signer: Any, report: Report) -> Waiting[None]:
     """The whole list: prepare every hospital, then take the arms in turn."""
     for treatment in treatments:
         yield from until(lambda t=treatment: t.session.up, 60.0, f"the link to {treatment.session.name} is up")  # type: ignore[misc]
-    yield from together(*(prepare(treatment, signer, report) for treatment in treatments))
-    yield from test_line(treatments[0], report)
-    for treatment, following in zip_longest(treatments, treatments[1:]):
-        # one arm at a time is in the surgeon's hand, in a rehearsal too; the next hospital's line is measured meanwhile
-        line = () if following is None else (test_line(following, report),)
-        yield from together(rehearse_both(treatment, report), *line)
+    yield from together(*(ready(treatment, signer, report) for treatment in treatments), rehearsals(treatments, report))
     released_ns = 0
     before: ConsoleSession | None = None
     for treatment in treatments:

@@ -121,10 +121,11 @@ def _warm(config: SiteConfig) -> None:
     SitePaths.for_site(config)
 
 
-def _warm_planner(folder: str) -> None:
-    """Compile the planner's kernels once, on the first patient, before every hospital's planner would do it at once."""
+def _first_patient(seed: int, folder: str, case_id: str) -> None:
+    """As `_write_patient`; then the planner's kernels are compiled on it, before every hospital's planner would at once."""
     from teleop.case.planning_door import warm_planner
 
+    _write_patient(seed, folder, case_id)
     case = Path(folder) / "case"
     warm_planner(case / "ct.nii.gz", case / "labels.nii.gz")
 
@@ -165,11 +166,11 @@ def prepare(
         save_site_config(config, out / name / "site.toml")
         configs.append(config)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_warm, configs[0])]
-        jobs += [pool.submit(_write_patient, c.seed, str(out / c.site), c.case_id) for c in configs]
+        jobs = [pool.submit(_first_patient if c is configs[0] else _write_patient, c.seed, str(out / c.site), c.case_id)
+                for c in configs]  # fmt: skip
+        jobs.append(pool.submit(_warm, configs[0]))
         for job in jobs:
             job.result()
-        pool.submit(_warm_planner, str(out / configs[0].site)).result()
     profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))
     demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction)
     demo.events_file.write_text("")

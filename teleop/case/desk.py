@@ -28,9 +28,9 @@ from teleop.case.stored_plan import PlanRefused, StoredPlan, open_signed_plan
 from teleop.case.verifying import Tolerances, regrade
 from teleop.case.workflow import CaseState, GateClosed, ScrewStep, Step, complete, retreat, screw_step
 
-#: The guide's opening waits this far before the entry, in free air, for the first tracker correction (m): the approach
-#: pose of the field's robots is 100-150 mm back on the axis.
-STAND_OFF_M = 0.100
+#: The guide's opening waits this far before the entry, in free air, for the first tracker correction (m): some 25 mm off
+#: the skin, which lies 55 to 60 mm over a lumbar entry (the field's robots wait 20-30 mm off it).
+STAND_OFF_M = 0.085
 #: The guide's opening stops this far before the entry point (m): a sleeve of 18 mm that came within 5 mm of it leaned on
 #: the facet beside (31 N in the simulator, phantom 3); 0.1 deg over 20 mm costs 0.03 mm at the entry.
 GUIDE_STOP_M = 0.020

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ def _plan(ct_path: str, labels_path: str, case_id: str, screws: int) -> tuple[di
     """In a process of its own: read the images, plan every pedicle, keep the `screws` with the widest margins."""
     from teleop.planning.screws import plan_screws
 
+    os.nice(10)  # another hospital's arm may be in a hand while this one's patient is planned
     start = time.perf_counter()
     ct = load_ct(ct_path)
     labels = load_labels(labels_path, ct)

@@ -30,8 +30,10 @@ from teleop.link.endpoint import direct_endpoint, relay_endpoint
 from teleop.link.keys import load_roles, load_secret
 from teleop.wire import VERSIONS
 
-#: Sessions are pumped at least this often (ms); commands go out at 100 Hz.
-PUMP_MS = 2.0
+#: The session in hand is pumped with whatever arrives and at least this often (ms), commands go out at 100 Hz; the others
+#: only wait and are pumped a hundred times a second.
+PUMP_MS = 5.0
+WAITING_NS = 10_000_000
 #: How often link statistics are written down (ns).
 STATS_NS = 1_000_000_000
 
@@ -134,12 +136,17 @@ def main(argv: list[str] | None = None) -> int:
     signer = load_secret(Path(plan["keys_dir"]) / plan["console"])
     script = Script(operate(treatments, signer, report))
     rtts: dict[str, list[float]] = {s.name: [] for s in sessions}
-    next_stats = 0
+    next_stats = next_pump = 0
     try:
         while not stop and not script.done:
             now = time.monotonic_ns()
+            in_hand = next((s for s in sessions if s.holding), sessions[0])
+            others_due = now >= next_pump
+            if others_due:
+                next_pump = now + WAITING_NS
             for session in sessions:
-                session.pump(now)
+                if others_due or session is in_hand:
+                    session.pump(now)
             script.resume(now)
             carrier.step(now)
             if log is not None:
@@ -150,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
                     rtts[session.name] += [
                         p["rtt_ms_p50"] for p in session.link.stats()["paths"] if p.get("alive") and p.get("rtt_ms_p50")
                     ]
-            sessions[0].link.wait(PUMP_MS)
+            in_hand.link.wait(PUMP_MS)
         for session in sessions:
             report(
                 "link", session.name, rtt_ms=_percentiles(rtts[session.name]),

@@ -33,7 +33,7 @@ from teleop.wire import VERSIONS
 #: Longest waits of the loop (ms): topics have no descriptor to wait on, so while a sample is expected the loop wakes this
 #: often to look, which bounds how old an arm state gets here.
 EXPECTING_WAIT_MS = 2.0
-IDLE_WAIT_MS = 20.0
+IDLE_WAIT_MS = 50.0
 #: After a sample of a 100 Hz topic none is expected for this long; asking ROS for nothing costs 20 us.
 REST_NS = 8_000_000
 CHECKPOINT_NS = 200_000_000

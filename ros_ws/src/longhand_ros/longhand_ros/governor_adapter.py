@@ -32,6 +32,9 @@ from teleop.geometry import check_pose
 from teleop.site.governor_client import GovernorClient, GovernorGoneError, GovernorProtocolError
 
 TICK_S = 0.01
+#: While nothing moves and no client has asked for anything: the governor sends its status at 10 Hz then. A heartbeat is
+#: missed after 200 ms, an answer to a client's first word waits half of this.
+IDLE_TICK_S = 0.04
 SLOW_S = 0.2
 DIAGNOSTICS_S = 1.0
 HEARTBEAT_NS = 50_000_000
@@ -77,7 +80,7 @@ class GovernorAdapter(Node):
         self.create_service(QueryInverseKinematics, "inverse_kinematics", self._inverse)
         self.create_service(TriggerOperatingState, "trigger_operating_state", self._trigger)
         # Callbacks of timers take no argument: the events executor would pass one.
-        self.create_timer(TICK_S, self._tick)
+        self._ticker = self.create_timer(TICK_S, self._tick)
         self.create_timer(SLOW_S, self._slow)
         self.create_timer(DIAGNOSTICS_S, self._diagnose)
         self._governor.wait(1.0)  # its first status comes with the hello
@@ -163,6 +166,9 @@ class GovernorAdapter(Node):
                 self._lost(error)
         self.session.tick(now)
         self._flush()
+        wanted = int(1e9 * (IDLE_TICK_S if self.session.idle else TICK_S))
+        if self._ticker.timer_period_ns != wanted:
+            self._ticker.timer_period_ns = wanted
 
     def _lost(self, error: Exception) -> None:
         self.get_logger().error(f"{error}; the arm comes to rest by its lease")
