@@ -81,3 +81,19 @@ def test_the_arm_is_at_rest_within_the_bound_when_a_part_is_killed(tmp_path, par
             if part == "governor":
                 assert client.wait_for_state("FAULT")
         assert site.stop() == 1
+
+
+def test_a_killed_arm_process_shows_as_a_fault_and_is_named(tmp_path):
+    """The arm process stands for the robot's own controller: nobody can stop what is gone, everybody must see it."""
+    with UpSite(tmp_path, offset=5, local_control="true") as site:
+        site.wait_ready()
+        with CrtkClient(site.namespace, site.domain) as client:
+            client.check_connections(30.0)
+            assert client.enable(), client.warnings
+            os.kill(site.pid("arm"), signal.SIGKILL)
+            assert client.wait_for_state("FAULT")
+            end = site.wait_for(lambda e: e["event"] == "ended" and e["name"] == "arm")
+            assert end["why"] == "killed by SIGKILL" and not end["expected"]
+            client.move_cp(client.setpoint_cp())
+            assert client.wait_for(lambda: any("move_cp ignored" in w for w in client.warnings)), client.warnings
+        assert site.stop() == 1
