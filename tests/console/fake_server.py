@@ -69,6 +69,10 @@ async def main() -> None:
                 "hand": hub.hand.press,
                 "why": hub.hand.why,
                 "holder": site.holder,
+                "samples": [s for _, _, s in list(site.samples)[-12:]],
+                "devices": sorted({i.device for _, i in site.intents if i.press and i.device}),
+                "settings": site.settings,
+                "setpoint": site.setpoint,
                 "echo": site.intents[-1][1].echo_state if site.intents else None,
             }
         )

@@ -1,12 +1,13 @@
 // Runs the scenarios (all, or those whose name contains an argument); one JSON line per scenario: {name, ok, error, ms}.
 import { launch, server } from "./kit.mjs";
+import { handScenarios } from "./hand_scenarios.mjs";
 import { scenarios } from "./scenarios.mjs";
 
 const wanted = process.argv.slice(2);
 const browser = await launch();
 let failed = 0;
 try {
-  for (const [name, run] of Object.entries(scenarios)) {
+  for (const [name, run] of Object.entries({ ...scenarios, ...handScenarios })) {
     if (wanted.length && !wanted.some((w) => name.includes(w))) continue;
     const start = Date.now();
     let srv = null, error = "";

@@ -1,4 +1,5 @@
 // What a page must do in a real browser. Each scenario gets a fresh server with three fake hospitals; a failure throws with words.
+import { emulatePad, setPad } from "./pad.mjs";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { assert, autoPlan, axeSource, launch, open, openCase, server, until } from "./kit.mjs";
@@ -468,16 +469,8 @@ export const scenarios = {
   },
 };
 
-/** An emulated gamepad: what `navigator.getGamepads` gives is what `setPad` said last. */
-async function emulatePad(page) {
-  await page.evaluate(() => {
-    globalThis.pad = { connected: true, held: [], axes: [0, 0, 0, 0] };
-    navigator.getGamepads = () => (globalThis.pad.connected ? [{ connected: true, mapping: "standard", index: 0, axes: globalThis.pad.axes, buttons: Array.from({ length: 16 }, (_, i) => ({ pressed: globalThis.pad.held.includes(i) })) }] : [null]);
-  });
-}
-const setPad = (page, pad) => page.evaluate((p) => { globalThis.pad = { connected: true, held: [], axes: [0, 0, 0, 0], ...p }; }, pad);
 /** Hold the shoulder and push the stick until the arm moves; press again as a person would when a busy machine ended the press. */
-async function padMoves(page, srv, words) {
+export async function padMoves(page, srv, words) {
   for (let n = 0; n < 25; n++) {
     await setPad(page, { held: [] });
     await page.waitForTimeout(200);
@@ -504,8 +497,8 @@ export async function drive(page, done, ms = 60000) {
     await page.waitForTimeout(60);
   }
 }
-async function ready(browser, srv) {
-  const page = await open(browser, srv, "dr.li");
+export async function ready(browser, srv, more = {}) {
+  const page = await open(browser, srv, "dr.li", more);
   await srv.poke({ do: "register", set: { holder: "my-key", state: "READY" } });
   if (!(await page.evaluate(() => longhand.store.cases.length))) { await openCase(page); await autoPlan(page); }
   await page.waitForFunction(() => longhand.store.screws.length === 10);
@@ -530,7 +523,7 @@ async function moves(page, srv, words) {
   }
   throw new Error(`${words}: the arm does not move`);
 }
-async function stays(srv, words) {
+export async function stays(srv, words) {
   const before = await srv.poke();
   await new Promise((r) => setTimeout(r, 350));
   const after = await srv.poke();

@@ -35,14 +35,20 @@ app.order = async (op, params = {}) => {
   return reply;
 };
 app.stop = (source) => { app.deadman.release("stop"); app.net.stop(store.siteName || null); app.say(`${t("STOP sent")}`, true); app.lastStop = { source, at: performance.timeOrigin + performance.now() }; };
+app.setMode = (mode) => {
+  if (mode === app.mode) return;
+  app.deadman.release("changed"); app.mode = mode; app.dirty = true;
+  if (store.siteName && store.me.role === "surgeon") app.net.call("hand.mode", { site: store.siteName, mode }).catch(app.fail);
+};
 app.chooseSite = (name) => { if (name !== store.siteName) { app.deadman.release("changed"); store.siteName = name; const desk = store.cases.find((c) => c.site === name); if (desk && desk.id !== store.desk?.id) app.openCase(desk.id); app.redraw(); robot(name); } };
 app.select = (id) => { store.select(id); store.depth = Math.min(15, (store.screw?.length_mm ?? 30) * 0.4); app.redraw(true); look(); };
 app.onCross = (point) => { store.cross = point; app.redraw(true); look(); };
 app.redraw = (images = true) => { app.dirty = true; if (images) app.dirtyImages = true; };
 app.tool = () => {
   if (store.stale()) return [];
-  const solid = liveTool(store.site), ghost = liveTool(store.site, store.site?.arm?.setpoint);
-  return [...(ghost ? [{ ...ghost, ghost: true, radius: 4 }] : []), ...(solid ? [{ ...solid, radius: 4 }] : [])];
+  // the ghost is where the guide is asked to be: the hand's newest target, or what the hospital's drive is at
+  const hand = store.site?.hand ?? {}, solid = liveTool(store.site), ghost = liveTool(store.site, hand.ghost ?? store.site?.arm?.setpoint);
+  return [...(ghost ? [{ ...ghost, ghost: true, radius: 4 }] : []), ...(solid ? [{ ...solid, radius: 4, halo: (hand.halo_m ?? 0) * 1000 }] : [])];
 };
 app.entryGuess = () => add(store.cross, [0, 60, 0]);
 

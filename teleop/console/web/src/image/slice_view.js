@@ -154,6 +154,8 @@ export class SliceView {
       const ahead = axisInPlane(g.plane, tool.tip, along(tool.tip, tool.axis, 60)), [x3, y3] = this.toPx(g, ahead[1]);
       c.globalAlpha = 0.7; c.setLineDash([2, 4]); c.lineWidth = 1; c.beginPath(); c.moveTo(x1, y1); c.lineTo(x2, y2); c.lineTo(x3, y3); c.stroke(); c.setLineDash([]); c.globalAlpha = 1;
       c.beginPath(); c.arc(x2, y2, 4, 0, 7); c.fillStyle = tool.ghost ? COLOUR.ghost : COLOUR.tool; c.fill();
+      // how far the guide may be from where it is drawn: speed cap times loop age
+      if (tool.halo > 0.2) { c.beginPath(); c.arc(x2, y2, 4 + tool.halo * g.scale, 0, 7); c.globalAlpha = 0.5; c.lineWidth = 1.5; c.strokeStyle = COLOUR.warn; c.stroke(); c.globalAlpha = 1; }
     }
   }
   drawNotes(c, g) {

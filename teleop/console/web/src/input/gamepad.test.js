@@ -13,7 +13,7 @@ function rig() {
     update() { if (log.at(-1) !== "update") log.push("update"); },
     release(why = "released") { if (this.press) { this.press = 0; this.source = ""; log.push(why); } },
   };
-  const off = bindGamepad(deadman, (s) => ({ jog: s.linear }), () => log.push("stop"), () => log.push("next"), () => [state.pad]);
+  const off = bindGamepad(deadman, (s) => ({ jog: s.linear }), () => log.push("stop"), () => log.push("next"), (what) => log.push(what), () => [state.pad]);
   return { log, state, deadman, off };
 }
 
@@ -32,6 +32,20 @@ test("a shoulder that was down before does nothing, and one that the page ended 
   deadman.release("focus"); await wait();
   assert.deepEqual(log, ["begin", "update", "focus"]);
   off();
+});
+
+test("the cross walks through the page only while the shoulder is up", async () => {
+  const { log, state, off } = rig();
+  state.pad = pad(); await wait(); state.pad = pad([13]); await wait(); state.pad = pad([13, 2]); await wait();
+  assert.deepEqual(log, ["after"], "held is one step");
+  state.pad = pad(); await wait(); state.pad = pad([2]); await wait(); state.pad = pad(); await wait(); state.pad = pad([5]); await wait(); state.pad = pad([5, 13]); await wait();
+  assert.deepEqual(log.filter((x) => !["begin", "update", "released"].includes(x)), ["after", "use"]);
+  off();
+});
+
+test("what the server's hand gets is unshaped, in its axes, and a broken axis is nothing", () => {
+  assert.deepEqual(readPad(pad([4, 5], [0.1, -1, NaN, 0.5])).raw.map((v) => v + 0), [0.1, 1, -0.5, 0, 0, 0]);
+  assert.deepEqual(readPad(pad([4, 5])).buttons, ["deadman", "clutch"]);
 });
 
 test("unplugging releases and B stops once", async () => {

@@ -49,6 +49,11 @@ self.onmessage = ({ data }) => {
       held = sample.press ? { sample, at } : null;
       break;
     }
+    case "master": {
+      const { at, ...message } = data;
+      send({ ...message, age_ms: Math.max(0, performance.timeOrigin + performance.now() - at) });
+      break;
+    }
     case "close": closed = true; socket?.close(); break;
     default: send(data); // stop and calls, as they are
   }

@@ -4,6 +4,8 @@ import { getLanguage, t } from "../lib/i18n.js";
 import { cross, dot, length, scale, sub, unit } from "../lib/vec.js";
 import { liveTool } from "../store.js";
 import { bindGamepad } from "../input/gamepad.js";
+import { use, walk } from "../input/pad_focus.js";
+import { makeServo } from "./servo.js";
 import { drawRolling } from "./plots.js";
 import { arrived, nextAction } from "./next_action.js";
 import { num } from "./shell.js";
@@ -11,7 +13,6 @@ import { num } from "./shell.js";
 const STEPS = ["selected", "approach", "stand_off", "advance", "verified", "confirmed", "placed"];
 const LIMIT_MM = 0.5, LIMIT_DEG = 0.5;
 const JOG = [["jog-forward", "Along +", [0, 0, 1], [0, 0, 0]], ["jog-back", "Along −", [0, 0, -1], [0, 0, 0]], ["jog-roll-left", "Roll −", [0, 0, 0], [0, 0, -1]], ["jog-roll-right", "Roll +", [0, 0, 0], [0, 0, 1]]];
-const SERVO_KEYS = { w: [[0, -1, 0], [0, 0, 0]], s: [[0, 1, 0], [0, 0, 0]], a: [[-1, 0, 0], [0, 0, 0]], d: [[1, 0, 0], [0, 0, 0]], r: [[0, 0, -1], [0, 0, 0]], f: [[0, 0, 1], [0, 0, 0]], i: [[0, 0, 0], [1, 0, 0]], k: [[0, 0, 0], [-1, 0, 0]], j: [[0, 0, 0], [0, 1, 0]], l: [[0, 0, 0], [0, -1, 0]] };
 export const JOG_SPEED = 0.005, TURN_SPEED = 0.05;
 
 export function makeCommand(app) {
@@ -25,25 +26,31 @@ export function makeCommand(app) {
   const bar = h("progress", { id: "progress", max: "1", value: "0", label: "Way along the path" });
   const holdWhy = h("p", { class: "hold-why", id: "hold-why", role: "status" });
   app.deadman.bind(hold, () => { const n = nextAction(store.site, store.screwId); return n.kind === "hold" && !blocked() ? { site: store.siteName, mode: n.mode, path: n.path, s_limit: n.s_limit } : null; });
-  const modes = h("div", { class: "segmented", role: "group", label: "Mode" }, ...[["goal", "Goal"], ["jog", "Jog"], ["servo", "Servo"]].map(([id, name]) => h("button", { t: name, "data-mode": id, onclick: () => { app.deadman.release("changed"); app.mode = id; } })));
+  const modes = h("div", { class: "segmented", role: "group", label: "Mode" }, ...[["goal", "Goal"], ["jog", "Jog"], ["servo", "Servo"]].map(([id, name]) => h("button", { t: name, "data-mode": id, onclick: () => { app.setMode(id); } })));
   const jog = h("div", { class: "jog", id: "jog" }, ...JOG.map(([id, name, linear, angular]) => { const b = h("button", { id, t: name }); app.deadman.bind(b, () => (blocked() ? null : { site: store.siteName, mode: "jog", jog: { frame: "guide", linear: scale(linear, JOG_SPEED), angular: scale(angular, TURN_SPEED) } })); return b; }), h("p", { class: "hint", t: "Along and about the guide axis, 5 mm/s and 3°/s at most. Hold to move." }));
-  const pad = h("div", { class: "servo-pad", id: "servo", tabindex: "0", role: "application", label: "Servo: hold a key to move" }, h("p", { t: "Click here, then hold W A S D (across), R F (back, forward), I K J L (tilt). Releasing the key or leaving this field stops." }), h("div", { class: "pad-state", id: "pad-state" }));
-  bindServo(pad);
-  const devices = h("dl", { class: "devices" }, ...["Gamepad", "SpaceMouse", "Master device"].flatMap((d) => [h("dt", { t: d }), h("dd", { class: "off", t: "NOT CONNECTED" })]));
+  const servo = makeServo(app, blocked);
+  const lines = [...servo.devices, ["Master device", () => false, null]].map(([name, there, button]) => ({ there, button, dd: h("dd", {}, h("span", { class: "off", t: "NOT CONNECTED" }), button), dt: h("dt", { t: name }) }));
+  const devices = h("dl", { class: "devices" }, ...lines.flatMap(({ dt, dd }) => [dt, dd]));
   // A pad's right shoulder is the same deadman as the button: in goal it holds the path, in jog and servo the sticks steer.
   bindGamepad(app.deadman, (pad) => {
-    if (blocked() || document.querySelector("dialog[open]")) return null;
+    if (blocked() || store.view !== "command" || document.querySelector("dialog[open]")) return null;
     if (app.mode === "goal") { const n = nextAction(store.site, store.screwId); return n.kind === "hold" ? { site: store.siteName, mode: n.mode, path: n.path, s_limit: n.s_limit } : null; }
+    if (app.mode === "servo") return { site: store.siteName, mode: "servo", device: "gamepad" };
     // jog is along and about the guide's axis only
-    const only = app.mode === "jog" ? (v) => [0, 0, v[2]] : (v) => v;
-    return { site: store.siteName, mode: app.mode, jog: { frame: "guide", linear: scale(only(pad.linear), JOG_SPEED), angular: scale(only(pad.angular), TURN_SPEED) } };
+    const only = (v) => [0, 0, v[2]];
+    return { site: store.siteName, mode: "jog", jog: { frame: "guide", linear: scale(only(pad.linear), JOG_SPEED), angular: scale(only(pad.angular), TURN_SPEED) } };
   }, () => app.stop("gamepad"), () => {
     const agree = document.querySelector("#time-out-agree");
     if (agree?.offsetParent && !agree.disabled) agree.click();
     else if (action.offsetParent && !action.disabled && !document.querySelector("dialog[open]")) action.click();
+  }, (what) => {
+    const views = ["plan", "sites", "command", "consult"], names = Object.keys(store.sites);
+    if (what === "before" || what === "after") walk(what === "after" ? 1 : -1);
+    else if (what === "use") use();
+    else if (what === "hospital" && names.length) app.chooseSite(names[(names.indexOf(store.siteName) + 1) % names.length]);
+    else if (what.startsWith("view") && !document.querySelector("dialog[open]")) app.show(views[(views.indexOf(store.view) + (what === "view_after" ? 1 : 3)) % 4]);
   });
-  const padLine = devices.querySelector("dd"), padThere = () => [...(navigator.getGamepads?.() ?? [])].some((p) => p?.connected && p.mapping === "standard");
-  const left = h("aside", { class: "left" }, list, steps, h("div", { class: "row" }, modes), h("div", { class: "goal-box" }, action, hold, bar), jog, pad, holdWhy, h("div", { class: "row wrap" }, retreat, breath), devices);
+  const left = h("aside", { class: "left" }, list, steps, h("div", { class: "row" }, modes), h("div", { class: "goal-box" }, action, hold, bar), jog, servo.root, holdWhy, h("div", { class: "row wrap" }, retreat, breath), devices);
 
   const head = h("h2", { id: "target" }), devMm = h("b", { id: "dev-mm", class: "digits" }), devDeg = h("b", { id: "dev-deg", class: "digits" });
   const source = h("p", { class: "hint", id: "dev-source" }), verdict = h("p", { class: "verdict", id: "verdict" });
@@ -64,22 +71,6 @@ export function makeCommand(app) {
     if (n.kind === "order") await app.busy(action, () => app.order(n.op, n.params)).catch(() => {});
   }
   function blocked() { return store.stale() || !store.site?.mine || store.me.role !== "surgeon" || ["STOP", "FAULT", "LOCAL", "INIT"].includes(store.site.gov?.state) || (store.site.gov?.state === "HOLD" && !store.site.gov.acked); }
-  function bindServo(el) {
-    const held = new Set();
-    const ask = () => { let linear = [0, 0, 0], angular = [0, 0, 0]; for (const k of held) { linear = linear.map((v, i) => v + SERVO_KEYS[k][0][i]); angular = angular.map((v, i) => v + SERVO_KEYS[k][1][i]); } return { site: store.siteName, mode: "servo", jog: { frame: "guide", linear: scale(linear, JOG_SPEED), angular: scale(angular, TURN_SPEED) } }; };
-    el.addEventListener("keydown", (event) => {
-      const k = event.key.toLowerCase();
-      if (!SERVO_KEYS[k] || event.ctrlKey || event.metaKey || event.altKey) return;
-      event.preventDefault();
-      if (event.repeat || blocked() || app.mode !== "servo") return;
-      held.add(k);
-      if (app.deadman.press) app.deadman.update(ask()); else app.deadman.begin("servo", ask());
-    });
-    el.addEventListener("keyup", (event) => { held.delete(event.key.toLowerCase()); if (!held.size) app.deadman.release(); else app.deadman.update(ask()); });
-    el.addEventListener("blur", () => { held.clear(); if (app.deadman.source === "servo") app.deadman.release("focus"); });
-    addEventListener("blur", () => held.clear());
-    document.addEventListener("visibilitychange", () => held.clear());
-  }
   const planned = () => store.screws.find((s) => s.id === (store.site?.case?.screw || store.screwId)) ?? null;
   /** Guide against line by encoders and registration, in the patient's frame: {mm at the entry plane, deg, stand_off}. */
   function byEncoders() {
@@ -108,15 +99,13 @@ export function makeCommand(app) {
       const pressed = !!app.deadman.press, spent = pressed && store.frame?.hand && store.frame.hand.spent >= app.deadman.press;
       attr(hold, "data-pressed", pressed && !spent ? "yes" : null);
       show(bar, goal && isHold); if (c.path) bar.value = c.path.length_m ? Math.min(1, samePath(s) ? (arm.s ?? 0) / c.path.length_m : 0) : 0;
-      show(jog, app.mode === "jog"); show(pad, app.mode === "servo");
+      show(jog, app.mode === "jog"); servo.update(stale);
       for (const b of jog.querySelectorAll("button")) disable(b, blocked());
-      className(pad, "off", blocked());
-      text(pad.querySelector("#pad-state"), app.mode === "servo" && pressed ? t("moving") : "");
       for (const el of modes.children) attr(el, "aria-pressed", el.dataset.mode === app.mode ? "true" : "false");
       const wait = spent ? `${t("The press is over")} (${t(store.frame.hand.why)}): ${t("release, then press again")}` : store.frame?.hand?.pressed && store.frame.hand.by && !pressed ? `${t("Another window holds the deadman")}: ${store.frame.hand.by}` : c.phase && pressed ? t(c.phase) : app.deadman.why && app.deadman.why !== "released" ? `${t("Released")}: ${t(app.deadman.why)}` : "";
       text(holdWhy, wait); attr(holdWhy, "data-level", spent ? "warn" : null);
       disable(retreat, blocked() || !c.screw); disable(breath, stale || !s?.mine); text(breath, c.breath_hold ? t("Breathing: HELD. Resume") : t("Hold the breath"));
-      const there = padThere(); className(padLine, "off", !there); text(padLine, there ? t("connected") : t("NOT CONNECTED"));
+      for (const { there, button, dd } of lines) { const on = there(); className(dd.firstChild, "off", !on); text(dd.firstChild, on ? t("connected") : t("NOT CONNECTED")); if (button) text(button, t(button.id === "connect-xr" ? (on ? "End" : "Use") : "Connect")); if (button?.id === "connect-spacemouse") show(button, !on); }
       // numbers
       text(head, screw ? `${screw.name ?? screw.id}  ${screw.diameter_mm.toFixed(1)} × ${screw.length_mm.toFixed(0)}` : t("No screw"));
       const enc = stale ? null : byEncoders(), last = c.last && c.last.lateral_mm !== undefined && c.last.screw === c.screw ? c.last : null;
