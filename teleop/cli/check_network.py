@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,16 @@ from teleop.link.endpoint import direct_endpoint, relay_endpoint
 from teleop.link.errors import KeyRefused, LinkError
 from teleop.link.keys import load_roles, load_secret
 from teleop.link.line_test import CERTIFICATE_S, LineTest
+from teleop.link.versions import own_release
+from teleop.review import line_certificate
+from teleop.review.report import write_pdf
 from teleop.wire import VERSIONS
 
 EPILOG = """examples:
   longhand check-network a --keys out/keys --me console --port 7400
   longhand check-network a --keys out/keys --me console --relay-port 7450 --demo --json
+  longhand check-network a --keys out/keys --certificate line-a.json --print line-a.pdf
+  longhand check-network --verify line-a.json --keys out/keys --print line-a.html
 The site's gateway must run, and no other console may use the same key at that time. Exit codes: 0 fit, 4 not fit or no
 link, 5 refused. Less than two minutes (or --demo, 5 s) gives numbers, but is marked invalid as a certificate."""
 
@@ -24,7 +30,7 @@ link, 5 refused. Less than two minutes (or --demo, 5 s) gives numbers, but is ma
 def parser(prog: str) -> argparse.ArgumentParser:
     """The arguments."""
     p = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("site", help="name of the site in the role table")
+    p.add_argument("site", nargs="?", help="name of the site in the role table")
     p.add_argument("--keys", type=Path, required=True, help="key directory (roles.toml and your own secret)")
     p.add_argument("--me", default="console", help="whose secret to use (default: console)")
     p.add_argument("--host", default="127.0.0.1")
@@ -34,18 +40,30 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--seconds", type=float, default=180.0, help="length of the traffic test (default 180)")
     p.add_argument("--demo", action="store_true", help="5 seconds; invalid as a certificate")
     p.add_argument("--mbps", type=float, default=8.0, help="throughput to try per path, for video (0: none)")
+    p.add_argument("--certificate", type=Path, metavar="FILE", help="write the signed certificate (JSON)")
+    p.add_argument("--print", type=Path, dest="page", metavar="FILE", help="write it as a page: .html, or .pdf (needs Chromium)")
+    p.add_argument("--verify", type=Path, metavar="FILE", help="check a certificate's signature instead of measuring")
     p.add_argument("--json", action="store_true")
     return p
 
 
 def run(args: argparse.Namespace) -> int:
     """Do it; the exit code."""
+    if args.page is not None and args.page.suffix not in (".html", ".pdf"):
+        print(f"check-network: --print {args.page}: the name must end in .html or .pdf", file=sys.stderr)
+        return 2
+    if args.verify is not None:
+        return verify(args)
+    if args.site is None:
+        print("check-network: name the site, or give --verify FILE", file=sys.stderr)
+        return 2
     seconds = 5.0 if args.demo else args.seconds
     if not 1.0 <= seconds <= 3600.0:
         print("check-network: --seconds is between 1 and 3600", file=sys.stderr)
         return 2
     try:
-        key = load_roles(args.keys).site_key(args.site)
+        roles = load_roles(args.keys)
+        key = roles.site_key(args.site)
         keys = load_secret(args.keys / args.me)
         make = relay_endpoint if args.relay_port else direct_endpoint
         link = ConsoleLink(make(args.site, key, args.relay_port or args.port, args.host), keys, versions=VERSIONS).start()
@@ -70,11 +88,45 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if show:
             print("\r", end="", file=sys.stderr)
+        release = link.site_release
         link.close()
     print(json.dumps(test.result) if args.json else report(test.result))
+    if args.certificate is not None or args.page is not None:
+        address = f"{args.host}, ports from {args.relay_port or args.port}" + (" (an emulated WAN)" if args.relay_port else "")
+        utc = datetime.now(UTC).isoformat(timespec="seconds")
+        releases = {"console": own_release(), "site": release}
+        document = line_certificate.make(test.result, keys, key, utc, address, releases)
+        if args.certificate is not None:
+            args.certificate.write_text(json.dumps(document, indent=1) + "\n")
+        if args.page is not None:
+            put_page(document, args.page)
     if link.refused is not None:
         return 5
     return 0 if test.result["passed"] else 4
+
+
+def verify(args: argparse.Namespace) -> int:
+    """0: signed by somebody of the role table; 5: not."""
+    try:
+        document = line_certificate.load(args.verify)
+        body = line_certificate.check(document, load_roles(args.keys))
+    except (line_certificate.CertificateError, KeyRefused) as e:
+        print(f"check-network: {args.verify}: {e}", file=sys.stderr)
+        return 5
+    if args.page is not None:
+        put_page(document, args.page)
+    said = f"signed by {body['tester']} at {body['utc']}"
+    print(json.dumps({"ok": True, **body}) if args.json else f"{said}\n{report(body['result'])}")
+    return 0
+
+
+def put_page(document: dict[str, Any], page: Path) -> None:
+    """The certificate as HTML or PDF, by the file's name. Raises RuntimeError without a browser to print with."""
+    text = line_certificate.html(document)
+    if page.suffix == ".pdf":
+        write_pdf(text, page)
+    else:
+        page.write_text(text, encoding="utf-8")
 
 
 def report(r: dict[str, Any]) -> str:

@@ -32,9 +32,11 @@ from teleop.link.events import (
 from teleop.link.keys import SecretKeys
 from teleop.link.messages import PROTOCOL_VERSION, field
 from teleop.link.orders import ORDER_TIMEOUT_NS, OrderBook, StopRepeater
+from teleop.link.planes import Plane
 from teleop.link.seal import DATAGRAM_MAX_BYTES, Kind
 from teleop.link.session import Mailbox
 from teleop.link.stream import STOP, StreamEnd
+from teleop.link.versions import own_release, release_in
 
 HELLO_PERIOD_NS = 500_000_000
 KEEPALIVE_NS = 1_000_000_000
@@ -60,6 +62,7 @@ class ConsoleLink:
         *,
         versions: dict[str, int] | None = None,
         tcp_fallback: bool = True,
+        release: str | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         require_libzmq()
@@ -67,6 +70,8 @@ class ConsoleLink:
         self.site = endpoint.site
         self._keys = keys
         self._versions = dict(versions or {})
+        self._release = own_release() if release is None else release
+        self.site_release = ""
         self._clock = clock
         self._may_fall_back = tcp_fallback
         self.session: bytes | None = None
@@ -111,7 +116,8 @@ class ConsoleLink:
                 dealer = client_socket(ctx, self._keys, key, f"{tcp}{p.orders}", messages.ORDER_MAX_BYTES)
                 self._dealers.append(dealer)
                 self._monitors.append(Monitor(dealer))
-                self._stops.append(client_socket(ctx, self._keys, key, f"{tcp}{p.stop}", messages.STOP_MAX_BYTES))
+                stop = client_socket(ctx, self._keys, key, f"{tcp}{p.stop}", messages.STOP_MAX_BYTES, Plane.STREAM)
+                self._stops.append(stop)
                 self._udp.append(connected_socket(p.host, p.stream))
         except BaseException:
             self.close()
@@ -203,12 +209,24 @@ class ConsoleLink:
         """The streams' end of the present session, for the line test; None without a session."""
         return self._stream
 
+    def line_age_ns(self, now_ns: int | None = None) -> int | None:
+        """How old a command would be now by the line alone: the quickest path's newest round trip + the silence on all paths.
+
+        Cheap enough for 30 sites at 20 Hz; the early warning's food, also for sites that nobody holds. None before the first round trip.
+        """
+        if self._stream is None:
+            return None
+        now = self._clock() if now_ns is None else now_ns
+        trips = [r for r in (h.newest_round_trip_ns() for h in self._stream.health) if r is not None]
+        return min(trips) + self._stream.combined.silence_ns(now) if trips else None
+
     def stats(self) -> dict[str, Any]:
         """Health of the paths as this console receives them, as plain data."""
         now = self._clock()
         return {
             "site": self.site,
             "up": self._up,
+            "release": self.site_release,
             "transport": "tcp" if self.fallback else "udp",
             "paths": [asdict(p) for p in self._stream.stats(now)] if self._stream is not None else [],
             "combined": asdict(self._stream.combined.stats(now)) if self._stream is not None else None,
@@ -332,6 +350,7 @@ class ConsoleLink:
         number, t1, t2, t3 = (field(m, k, int) for k in ("n", "t1", "t2", "t3"))
         if m.get("v") != PROTOCOL_VERSION or m.get("site") != self.site or number > 65535:
             text = f"{self.endpoint.site}: the other end is site {m.get('site')!r}, protocol {m.get('v')!r}"
+            text += f", release {release_in(m) or 'unknown'}; we speak protocol {PROTOCOL_VERSION}, release {self._release}"
             self._refuse("version" if m.get("site") == self.site else "site", text, now)
             return
         self._heard = now
@@ -342,6 +361,7 @@ class ConsoleLink:
             self._forget_session("the site has restarted its link", now)
             self._welcomed[path] = True
         self.session = nonce
+        self.site_release = release_in(m)
         paths = min(field(m, "paths", int), len(self.endpoint.paths))
         self._stream = StreamEnd(secret, nonce, number, paths, site=False, now_ns=now)
         self._alive = [False] * paths
@@ -351,7 +371,8 @@ class ConsoleLink:
         self._mailbox, self._tcp_received = Mailbox(), 0
         self._up = True
         rtt = max(0, (now - t1) - (t3 - t2))
-        self._events.append(Up(self.site, nonce, ((t2 - t1) + (t3 - now)) // 2, rtt // 2, now))
+        offset = ((t2 - t1) + (t3 - now)) // 2
+        self._events.append(Up(self.site, nonce, offset, rtt // 2, now, self.site_release))
         self._orders.resend_all(now)
 
     def _refuse(self, why: str, text: str, now: int) -> None:
@@ -449,7 +470,7 @@ class ConsoleLink:
             self._next_hello = now + HELLO_PERIOD_NS
             for path in (p for p, done in enumerate(self._welcomed) if not done):
                 hello = {"t": "hello", "v": PROTOCOL_VERSION, "i": self._instance, "path": path, "t1": now}
-                self._send_any(hello | {"versions": self._versions}, [path])
+                self._send_any(hello | {"versions": self._versions, "release": self._release}, [path])
         for number in self._orders.lost(now):
             self._events.append(OrderLost(number, "no answer in time", now))
         if self._stream is None or self.session is None:
@@ -472,7 +493,8 @@ class ConsoleLink:
         elif not self._up and now - self._heard < DOWN_AFTER_NS:
             self._up = True
             est = self.clock()
-            self._events.append(Up(self.site, self.session, est.offset_ns if est else 0, est.error_ns if est else 0, now))
+            offset, error = (est.offset_ns, est.error_ns) if est else (0, 0)
+            self._events.append(Up(self.site, self.session, offset, error, now, self.site_release))
 
     def _watch_routes(self) -> None:
         for path, monitor in enumerate(self._monitors):

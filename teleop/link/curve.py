@@ -10,6 +10,7 @@ from zmq.utils import z85
 
 from teleop.link.errors import LinkError, PortInUse, VersionTooOld
 from teleop.link.keys import SecretKeys
+from teleop.link.planes import Plane, mark_zmq
 
 #: 4.3.2 and 4.3.3 closed the known holes (CVE-2019-13132, CVE-2020-15166); 4.3.5 is what was tested.
 LIBZMQ_MIN = (4, 3, 5)
@@ -42,10 +43,13 @@ def _common(sock: zmq.Socket, max_bytes: int) -> None:
     sock.setsockopt(zmq.HANDSHAKE_IVL, 3000)
 
 
-def server_socket(context: zmq.Context, keys: SecretKeys, address: str, max_bytes: int, domain: str) -> zmq.Socket:
+def server_socket(
+    context: zmq.Context, keys: SecretKeys, address: str, max_bytes: int, domain: str, plane: Plane = Plane.ORDERS
+) -> zmq.Socket:
     """A bound ROUTER that speaks CURVE only. Raises PortInUse, LinkError."""
     sock = context.socket(zmq.ROUTER)
     _common(sock, max_bytes)
+    mark_zmq(sock, plane)
     sock.setsockopt(zmq.CURVE_SERVER, 1)
     sock.setsockopt(zmq.CURVE_SECRETKEY, keys.curve_secret.encode())
     sock.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
@@ -59,10 +63,13 @@ def server_socket(context: zmq.Context, keys: SecretKeys, address: str, max_byte
     return sock
 
 
-def client_socket(context: zmq.Context, keys: SecretKeys, server_key: str, address: str, max_bytes: int) -> zmq.Socket:
+def client_socket(
+    context: zmq.Context, keys: SecretKeys, server_key: str, address: str, max_bytes: int, plane: Plane = Plane.ORDERS
+) -> zmq.Socket:
     """A DEALER on its way to a site whose key is pinned."""
     sock = context.socket(zmq.DEALER)
     _common(sock, max_bytes)
+    mark_zmq(sock, plane)
     sock.setsockopt(zmq.CURVE_SERVERKEY, server_key.encode())
     sock.setsockopt(zmq.CURVE_PUBLICKEY, keys.curve_public.encode())
     sock.setsockopt(zmq.CURVE_SECRETKEY, keys.curve_secret.encode())

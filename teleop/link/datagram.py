@@ -5,6 +5,7 @@ import socket
 
 from teleop.link.curve import who_listens
 from teleop.link.errors import LinkError, PortInUse
+from teleop.link.planes import Plane, mark
 
 #: About 50 datagrams of a stream, half a second at 100 Hz; the kernel doubles it for its own book-keeping.
 UDP_BUFFER = 64 * 1024
@@ -42,4 +43,5 @@ def _udp() -> socket.socket:
     sock.setblocking(False)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER)
+    mark(sock, Plane.STREAM)
     return sock

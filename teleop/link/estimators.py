@@ -143,6 +143,10 @@ class PathHealth:
         """Time since the last authenticated datagram (since the start, if there was none)."""
         return now_ns - (self._last_rx if self._last_rx is not None else self._started)
 
+    def newest_round_trip_ns(self) -> int | None:
+        """The newest round trip, None before the first."""
+        return self._rtts[-1][1] if self._rtts else None
+
     def is_alive(self, now_ns: int) -> bool:
         """Alive: five datagrams since the last death, and none missing for more than 250 ms."""
         if self.alive and self.silence_ns(now_ns) > DEAD_AFTER_NS:

@@ -42,12 +42,13 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """A console has joined. `session`: the 16-byte nonce that its commands must carry."""
+    """A console has joined. `session`: the 16-byte nonce that its commands must carry. `release`: what it says it runs."""
 
     key: str
     name: str
     session: bytes
     t: int
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Up:
     clock_offset_ns: int
     clock_error_ns: int
     t: int
+    release: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,11 @@ from teleop.link.events import (
 )
 from teleop.link.keys import Roles, SecretKeys
 from teleop.link.messages import PROTOCOL_VERSION, field
+from teleop.link.planes import Plane
 from teleop.link.seal import DATAGRAM_MAX_BYTES, Kind, Unsealed, parse_header
 from teleop.link.session import SiteSession
 from teleop.link.stream import STOP, StreamEnd
+from teleop.link.versions import LINK_PROTOCOL, own_release, release_in, skew
 
 #: A console that says nothing authentic on any channel for this long is gone.
 SESSION_SILENT_NS = 10_000_000_000
@@ -61,9 +63,11 @@ class SiteLink:
         stream_ports: tuple[int, ...],
         host: str = "127.0.0.1",
         versions: dict[str, int] | None = None,
+        release: str | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         require_libzmq()
+        self._release = own_release() if release is None else release
         if roles.site_key(site) != keys.curve_public:
             raise KeyRefused(f"the secret key is {keys.name}'s, the role table pins another one for site {site!r}")
         self.site = site
@@ -90,7 +94,9 @@ class SiteLink:
                 self._context, keys, f"tcp://{host}:{orders_port}", messages.ORDER_MAX_BYTES, "orders"
             )
             opened.append(self._orders)
-            self._stop = server_socket(self._context, keys, f"tcp://{host}:{stop_port}", messages.STOP_MAX_BYTES, "stop")
+            self._stop = server_socket(
+                self._context, keys, f"tcp://{host}:{stop_port}", messages.STOP_MAX_BYTES, "stop", Plane.STREAM
+            )
             opened.append(self._stop)
             for port in stream_ports:
                 self._udp.append(bound_socket(host, port))
@@ -361,7 +367,7 @@ class SiteLink:
             if len(self._sessions) >= MAX_SESSIONS:
                 self._send(route, _refusal("full", f"{MAX_SESSIONS} consoles are connected already"))
                 return
-            session = self._open_session(key, instance, now)
+            session = self._open_session(key, instance, now, release_in(m))
         session.heard = now
         session.routes[route] = (min(path, 15), now)
         self._send(
@@ -376,6 +382,7 @@ class SiteLink:
                 "paths": len(self._udp),
                 "site": self.site,
                 "versions": self._versions,
+                "release": self._release,
                 "t1": t1,
                 "t2": now,
                 "t3": self._clock(),
@@ -385,12 +392,10 @@ class SiteLink:
     def _version_skew(self, m: dict[str, Any]) -> str:
         theirs = m.get("versions")
         theirs = theirs if isinstance(theirs, dict) else {}
-        pairs = [("link protocol", m.get("v"), PROTOCOL_VERSION)]
-        pairs += [(name, theirs.get(name), v) for name, v in self._versions.items()]
-        wrong = [f"{name}: console {a!r}, site {self.site} {b!r}" for name, a, b in pairs if a != b]
-        return "versions differ: " + "; ".join(wrong) + ". Install the same release of Longhand at both ends." if wrong else ""
+        ours = {LINK_PROTOCOL: PROTOCOL_VERSION, **self._versions}
+        return skew(self.site, {**theirs, LINK_PROTOCOL: m.get("v")}, ours, release_in(m), self._release)
 
-    def _open_session(self, key: str, instance: bytes, now: int) -> SiteSession:
+    def _open_session(self, key: str, instance: bytes, now: int, release: str) -> SiteSession:
         while True:
             self._number = (self._number + 1) % 65536
             if self._number not in self._numbers:
@@ -400,7 +405,7 @@ class SiteLink:
         session = SiteSession(key, self._allowed[key], instance, nonce, self._number, secret, stream, now, now)
         session.addresses, session.address_counter, session.alive = [None] * n, [0] * n, [False] * n
         self._sessions[key] = self._numbers[self._number] = session
-        self._events.append(SessionOpened(key, session.name, nonce, now))
+        self._events.append(SessionOpened(key, session.name, nonce, now, release))
         return session
 
     def _close_session(self, key: str, why: str, now: int) -> None:
