@@ -4,6 +4,7 @@
     longhand campaign --seeds 100 --jobs 2 --keep runs.jsonl --html campaign.html
     longhand campaign --fault F10 --mode servo --profile 5g --first-seed 17 --seeds 1      one run again
     longhand campaign --no-lease --fault F01            must fail: shows that the campaign would notice
+    longhand campaign --processes 20                    SIGKILL, SIGSTOP, keys and a full disk, in real processes
 
 Exit code 0: every run within its bounds and every fault struck; 3 otherwise; 2 usage.
 """
@@ -55,6 +56,13 @@ def campaign(
     driver: Annotated[
         str, typer.Option(help="kinematic, or pybullet (physics, about three times slower)")
     ] = "kinematic",
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=0, help="instead: so many runs of each key, kill, stop and disk fault in real processes, real time"
+        ),
+    ] = 0,
+    base_port: Annotated[int, typer.Option(help="with --processes: first of four free ports on 127.0.0.1")] = 17400,
     list_: Annotated[bool, typer.Option("--list", help="list the faults and end")] = False,
 ) -> None:
     """Every fault against every mode, over several lines, in virtual time; one table of bounds kept.
@@ -64,6 +72,7 @@ def campaign(
     longhand campaign --seeds 100 --jobs 2 --keep runs.jsonl --html campaign.html
     longhand campaign --fault F10 --mode servo --profile 5g --first-seed 17 --seeds 1      one run again
     longhand campaign --no-lease --fault F01            must fail: shows that the campaign would notice
+    longhand campaign --processes 20                    SIGKILL, SIGSTOP, keys and a full disk, in real processes
 
     Exit code 0: every run within its bounds and every fault struck; 3 otherwise; 2 usage.
     """
@@ -78,6 +87,9 @@ def campaign(
             typer.echo(f"{f.id}  {f.title}  ({', '.join(f.modes)})")
         for row in matrix.not_applicable():
             typer.echo(f"{row['fault']}  {row['title']}, {row['mode']}: n/a, {row['why']}")
+        return
+    if processes:
+        _processes(fault, processes, first_seed, base_port, keep, json_)
         return
     unknown = [f for f in fault if f not in FAULTS]
     if unknown:
@@ -111,6 +123,40 @@ def campaign(
             json_.write_text(text + "\n", encoding="utf-8")
     if json_ is None or str(json_) != "-":
         _print(report)
+    if not report["ok"]:
+        raise typer.Exit(3)
+
+
+def _processes(fault: list[str], runs: int, first: int, base: int, keep: Path | None, json_: Path | None) -> None:
+    """The process-level part: one table; exit code 3 unless every run passed."""
+    from sim.campaign.processes.runner import KINDS, Result, campaign, summary
+
+    names = [n for n, k in KINDS.items() if not fault or k.fault in fault]
+    if not names:
+        raise typer.BadParameter(f"none of {', '.join(fault)} runs in real processes; there are "
+                                 f"{', '.join(sorted({k.fault for k in KINDS.values()}))}")  # fmt: skip
+
+    def tell(r: Result) -> None:
+        typer.echo(f"{r.name} {r.mode} {r.run}: {'ok' if r.passed else 'FAILED ' + r.why}", err=True)
+        if keep is not None:
+            with keep.open("a", encoding="utf-8") as f:
+                f.write(json.dumps(r.to_dict()) + "\n")
+
+    report = summary([r.to_dict() for r in campaign(names, runs, base=base, first=first, tell=tell)])
+    if json_ is not None and str(json_) != "-":
+        json_.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    elif json_ is not None:
+        typer.echo(json.dumps(report, indent=1))
+    if json_ is None or str(json_) != "-":
+        typer.echo(
+            f"{'fault':5} {'what':46} {'runs':>5} {'passed':>6} {'time':>6} {'travel':>6} {'mm':>6} {'answer ms':>9}"
+        )
+        for r in report["rows"]:
+            typer.echo(f"{r['fault']:5} {r['title'][:46]:46} {r['runs']:5} {r['passed']:6} {r['worst_time_ratio']:6.2f} "
+                       f"{r['worst_travel_ratio']:6.2f} {r['worst_travel_mm']:6.2f} {r['worst_response_ms']:9.0f}")  # fmt: skip
+        typer.echo(
+            f"{'ok' if report['ok'] else 'NOT OK'}: {report['runs']} runs, {report['failed']} failed, {report['foreign']} foreign motions"
+        )
     if not report["ok"]:
         raise typer.Exit(3)
 
