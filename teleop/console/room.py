@@ -141,7 +141,7 @@ class Room:
     def show(self, page: str, look: object) -> None:
         """The presenter's view: case, crosshair, screw, window, depth, zoom."""
         if page == self.presenter and isinstance(look, dict):
-            self.look = {k: look[k] for k in ("case", "cross", "screw", "window", "depth", "zoom") if k in look}
+            self.look = {k: look[k] for k in ("case", "cross", "screw", "window", "depth", "zoom", "camera") if k in look}
 
     def propose(self, page: str, case: str, screw: dict[str, Any], words: str, when: float) -> dict[str, Any]:
         """Propose a change of one screw; it changes nothing until the surgeon accepts it."""

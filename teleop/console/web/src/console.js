@@ -14,6 +14,8 @@ import { makePlan } from "./views/plan.js";
 import { makeSites } from "./views/sites.js";
 import { makeCommand } from "./views/command.js";
 import { makeConsult } from "./views/consult.js";
+import { Player } from "./media/player.js";
+import { Wall } from "./media/wall.js";
 
 const store = new Store();
 const app = { store, sound: new Sound(), mode: "goal", pending: false, page: location.pathname.startsWith("/consult") ? "consult" : "console" };
@@ -111,17 +113,18 @@ app.timeOut = (name) => {
 let lookTimer = 0, pointerAt = 0;
 function look() {
   if (!store.room.persons.find((p) => p.name === store.me.name)?.presents || lookTimer) return;
-  lookTimer = setTimeout(() => { lookTimer = 0; app.call("room.look", { look: { case: store.desk?.id, cross: store.cross, screw: store.screwId, window: store.window, depth: store.depth } }).catch(() => {}); }, 50);
+  lookTimer = setTimeout(() => { lookTimer = 0; app.call("room.look", { look: { case: store.desk?.id, cross: store.cross, screw: store.screwId, window: store.window, depth: store.depth, camera: app.block.scene.camera } }).catch(() => {}); }, 50);
 }
 app.applyLook = async (l) => {
   if (!store.follow || !l?.case) return;
   if (l.case !== store.desk?.id) await app.openCase(l.case);
   if (l.screw !== store.screwId) store.screwId = l.screw;
   Object.assign(store, { cross: l.cross, window: l.window, depth: l.depth });
+  if (l.camera && Array.isArray(l.camera.target)) app.block.scene.camera = { ...l.camera };
   app.redraw(true);
 };
 app.onPointer = (point) => {
-  if (store.me.role === "viewer" || store.view !== "consult" || (point && performance.now() - pointerAt < 40)) return;
+  if (!["surgeon", "mentor", "expert", "bedside"].includes(store.me.role) || store.view !== "consult" || (point && performance.now() - pointerAt < 40)) return;
   pointerAt = performance.now();
   app.call("room.pointer", { at: point }).catch(() => {});
 };
@@ -132,7 +135,10 @@ function receive(message) {
   switch (message.t) {
     case "link":
       store.link = message;
-      if (!message.up) { app.deadman.release("network"); app.shell.signin(message.code === 4401); }
+      if (!message.up) {
+        app.deadman.release("network"); app.shell.signin(message.code === 4401 || message.code === 4403 || message.code === 4429, message.reason);
+        app.player?.lost("the connection broke"); // the server's end is gone: it has forgotten this page
+      }
       break;
     case "welcome":
       store.me = { name: message.name, role: message.role, page: message.page };
@@ -152,6 +158,9 @@ function receive(message) {
     case "desk": if (store.desk?.id === message.id) takeDesk(message, message.gesture); break;
     case "room": store.room = message; app.redraw(false); break;
     case "look": app.applyLook(message.look); break;
+    case "consult": store.consult = message; app.redraw(false); break;
+    case "wanted": app.onWanted(message); break;
+    case "media": app.player.ended(message.closed); app.say(message.closed, true); break;
     case "event": store.events.push(message); store.events.splice(0, store.events.length - 200); break;
     case "progress": app.say(`${t("Images")} ${store.sites[message.site]?.title ?? message.site}: ${(message.share * 100).toFixed(0)} %`); break;
     case "stopped": app.lastStopReply = { ...message, at: performance.timeOrigin + performance.now() }; break;
@@ -164,6 +173,9 @@ app.images = new Images(app.net, () => { if (app.images.labels && app.images.lab
 app.deadman = new Deadman((sample) => app.net.hand(sample), () => { app.dirty = true; });
 app.block = new Block(app);
 app.shell = makeShell(app);
+app.onCamera = () => look();
+app.player = new Player(app);
+app.wall = new Wall(app);
 app.views = { plan: makePlan(app), sites: makeSites(app), command: makeCommand(app), consult: makeConsult(app) };
 app.show = (view) => {
   if (!app.views[view]) return;
@@ -189,6 +201,7 @@ function paint() {
     app.shell.update();
     app.block.update();
     app.views[store.view].update();
+    app.updateWanted();
     const liveView = store.view === "command";
     const stale = liveView && store.siteName && store.stale() ? `${t("NO FRESH DATA")} ${Number.isFinite(store.age()) ? `${(store.age() / 1000).toFixed(1)} s` : ""}` : "";
     app.block.setStale(stale);
@@ -197,7 +210,7 @@ function paint() {
     if (app.dirtyImages) { app.dirtyImages = false; outlinesAt = live; const dragging = Object.values(app.block.slices).some((s) => s.drag); app.block.redraw(true, dragging); } else if (outlines) { outlinesAt = live; app.block.redraw(false); }
   }
   // What was put on the screen in this frame is what the next command may echo.
-  if (fresh) app.net.drawn(fresh.n, Object.fromEntries(Object.entries(fresh.sites).filter(([, s]) => s.stamp).map(([name, s]) => [name, s.stamp])));
+  if (fresh) app.net.drawn(fresh.n, Object.fromEntries(Object.entries(fresh.sites).filter(([, s]) => s.stamp).map(([name, s]) => [name, s.stamp])), app.player.views());
 }
 requestAnimationFrame(paint);
 

@@ -1,5 +1,8 @@
 // Simplified Chinese. Keys are the English texts after words.js; a test checks that none is missing.
+import { ZH_TOGETHER } from "./zh_together.js";
+
 export const ZH = {
+  ...ZH_TOGETHER,
   "3-D plan and guide": "三维规划与导向器", "3-D view of the plan and the guide": "规划与导向器的三维视图", "3-D off: this browser has no WebGL. Slices, numbers and STOP work.": "三维视图已关闭：此浏览器没有 WebGL。切面、数字和停止按钮照常工作。",
   "APPROVAL VOID": "批准已失效", "APPROVED": "已批准", "Accept": "接受", "Acknowledge": "确认知悉", "Add": "添加", "Add…": "添加…", "Alarms": "报警", "All agree": "全部一致", "Along +": "沿轴 +", "Along −": "沿轴 −",
   "Along and about the guide axis, 5 mm/s and 3°/s at most. Hold to move.": "沿导向轴移动或绕其转动，最快 5 mm/s、3°/s。按住才移动。", "Alternatives": "备选方案", "Another window holds the deadman": "另一窗口正按住使能键", "Anterior": "前方",

@@ -7,7 +7,7 @@ import { ZH } from "./zh.js";
 import { WORDS } from "./words.js";
 
 const src = join(dirname(fileURLToPath(import.meta.url)), "..");
-const files = ["console.js", "bedside.js", ...["views", "image", "scene", "lib", "net", "input"].flatMap((d) => readdirSync(join(src, d)).filter((f) => f.endsWith(".js") && !/test|zh|words/.test(f)).map((f) => join(d, f)))];
+const files = ["console.js", "bedside.js", ...["views", "image", "scene", "lib", "net", "input", "media"].flatMap((d) => readdirSync(join(src, d)).filter((f) => f.endsWith(".js") && !/test|zh|words/.test(f)).map((f) => join(d, f)))];
 
 test("every text of the pages exists in Chinese", () => {
   const missing = new Set();

@@ -44,7 +44,7 @@ export class Net {
     });
   }
   stop(site) { this.worker.postMessage({ t: "stop", site, id: ++this.serial }); }
-  drawn(n, drawn) { this.worker.postMessage({ t: "drawn", n, drawn }); }
+  drawn(n, drawn, views) { this.worker.postMessage({ t: "drawn", n, drawn, views }); }
   hand(sample) { this.worker.postMessage({ t: "hand", ...sample, at: performance.timeOrigin + performance.now() }); }
   master(message) { this.worker.postMessage({ t: "master", ...message, at: performance.timeOrigin + performance.now() }); }
   fetch(path, options = {}) {

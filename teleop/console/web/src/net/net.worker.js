@@ -28,7 +28,8 @@ function connect() {
   socket.onclose = ({ code, reason }) => {
     held = null; inFlight = null; newest = null;
     post({ t: "link", up: false, code, reason });
-    if (code === 4401) return; // no seat with this token: asking again would not help
+    if (code === 4401 || code === 4403) return; // no seat with this token: asking again would not help
+    if (code === 4429) waitMs = Math.max(waitMs, 5000); // full: asking often would not help either
     setTimeout(connect, waitMs);
     waitMs = Math.min(2000, waitMs * 1.6);
   };
@@ -38,7 +39,7 @@ self.onmessage = ({ data }) => {
   switch (data.t) {
     case "open": hello = data; connect(); break;
     case "drawn":
-      send({ t: "ack", n: data.n, drawn: data.drawn });
+      send({ t: "ack", n: data.n, drawn: data.drawn, ...(data.views ? { views: data.views } : {}) });
       inFlight = null;
       if (newest) { inFlight = newest.n; post(newest); newest = null; }
       break;

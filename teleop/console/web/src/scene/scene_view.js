@@ -79,7 +79,7 @@ export class SceneView {
     c.fillText(letters(f.right), w - 14, hgt / 2 + 4); c.fillText(letters(f.right.map((v) => -v)), 14, hgt / 2 + 4);
     c.fillText(letters(f.up), w / 2, 18); c.fillText(letters(f.up.map((v) => -v)), w / 2, hgt - 8);
   }
-  send(t, data, force) { const key = JSON.stringify(data); this.sent ??= {}; if (this.worker && (force || this.sent[t] !== key)) { this.sent[t] = key; this.worker.postMessage({ t, ...data }); } }
+  send(t, data, force) { const key = JSON.stringify(data); this.sent ??= {}; if (this.worker && (force || this.sent[t] !== key)) { this.sent[t] = key; this.worker.postMessage({ t, ...data }); if (t === "camera") this.app.onCamera?.(); } }
   setStale(words) { this.root.classList.toggle("is-stale", !!words); this.stale.hidden = !words; text(this.stale, words); }
   bind() {
     const at = (event) => { const r = this.root.getBoundingClientRect(); return [event.clientX - r.left, event.clientY - r.top]; };

@@ -57,7 +57,7 @@ export function makeCommand(app) {
   const plot = h("canvas", { class: "spark tall", role: "img", label: "Guide deviation, last 20 seconds" });
   const why = h("p", { id: "why", class: "why", role: "status" });
   const grid = h("dl", { class: "live", id: "live" });
-  const video = h("div", { class: "video", id: "video" }, h("span", { t: "Room camera" }), h("b", { t: "NOT CONNECTED" }));
+  const video = h("div", { id: "video" });
   const right = h("aside", { class: "right" }, head,
     h("div", { class: "pairs" }, h("div", {}, devMm, h("span", {}, "mm")), h("div", {}, devDeg, h("span", {}, "°"))), verdict, source, plot,
     h("h3", { t: "Speed and why" }), why, grid, video);
@@ -84,9 +84,10 @@ export function makeCommand(app) {
   }
 
   return {
-    root, enter() { app.block.mount(middle, "live"); },
+    root, enter() { app.block.mount(middle, "live"); app.wall.mount(video, "one"); },
     leave() { app.deadman.release("changed"); },
     update() {
+      app.wall.update();
       const s = store.site, gov = s?.gov ?? {}, c = s?.case ?? {}, arm = s?.arm ?? {}, stale = store.stale(), screw = planned();
       rebuild(list, [store.screws.map((x) => [x.id, x.name, x.diameter_mm, x.length_mm]), store.screwId, c.placed, c.screw, getLanguage()], () => store.screws.map((x) => h("button", { role: "option", "aria-selected": String(x.id === store.screwId), "data-screw": x.id, onclick: () => app.select(x.id) }, h("b", {}, x.name ?? x.id), h("span", {}, `${x.diameter_mm?.toFixed(1)} × ${x.length_mm?.toFixed(0)}`), (c.placed ?? []).includes(x.id) ? h("i", {}, "✓") : c.screw === x.id ? h("i", {}, "●") : null)));
       const at = c.screw === store.screwId ? STEPS.indexOf(c.screw_step) : (c.placed ?? []).includes(store.screwId) ? STEPS.length : -1;

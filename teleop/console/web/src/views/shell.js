@@ -31,7 +31,8 @@ export function makeShell(app) {
   const footer = h("footer", {}, h("section", { class: "alarms", "aria-label": "Alarms" }, h("h2", { t: "Alarms" }), quiet, alarmList), h("section", { class: "events" }, h("h2", { t: "Events" }), eventList));
   const toast = h("div", { id: "toast", role: "status", "aria-live": "polite", hidden: true });
   const banner = h("div", { id: "banner", role: "alert", hidden: true });
-  const signin = h("div", { id: "signin", hidden: true }, h("h1", { t: "Sign in" }), h("p", { t: "Open the address that the console server printed: it carries your token. A token names you, your role and your key." }));
+  const signinWhy = h("p", { id: "signin-why", class: "status" });
+  const signin = h("div", { id: "signin", hidden: true }, h("h1", { t: "Sign in" }), signinWhy, h("p", { t: "Open the address that the console server printed: it carries your token. A token names you, your role and your key." }));
   const main = h("main", { id: "main", role: "tabpanel", tabindex: "-1" });
   document.body.replaceChildren(header, banner, main, footer, toast, signin);
 
@@ -41,7 +42,7 @@ export function makeShell(app) {
       text(toast, words); toast.hidden = false; className(toast, "bad", bad);
       clearTimeout(toastTimer); toastTimer = setTimeout(() => { toast.hidden = true; }, bad ? 9000 : 4000);
     },
-    signin(on) { show(signin, on); },
+    signin(on, why = "") { show(signin, on); text(signinWhy, why); },
     update() {
       for (const [id, el] of Object.entries(tab)) { attr(el, "aria-selected", id === store.view ? "true" : "false"); show(el, id === "consult" || app.page === "console"); }
       rebuild(site, [Object.keys(store.sites), Object.values(store.sites).map((s) => s.title)], () => Object.entries(store.sites).map(([name, s]) => h("option", { value: name }, s.title)));

@@ -1,0 +1,7 @@
+// Simplified Chinese of the consultation and of the live pictures; zh.js takes it in.
+export const ZH_TOGETHER = {
+  "This browser gives no microphone to this page": "浏览器未向此页面提供麦克风", "nobody answered: all were told": "无人应答：已通知所有人", "nobody who is on call is here": "值班专家均不在线", "images open after": "影像打开用时", "On call": "值班", "Microphone is off": "麦克风已关闭", "SPEAKING: microphone is on": "正在发言：麦克风已开启", "as an instruction, to be acknowledged": "作为指令，需确认", "Large pictures": "大画面", "Ask the experts on call": "请值班专家会诊", Set: "设定", Invite: "邀请", Requests: "会诊请求", Invitations: "邀请函", "Your opinion is asked for": "请您会诊", "Open the images": "打开影像", Later: "稍后", Instruction: "指令", Understood: "明白", "Close the request": "结束请求", Revoke: "撤回",
+  To: "发给", "Speak to": "对谁讲话", Question: "问题", "On call, names with commas": "值班人员，用逗号分隔", "Your guest's name": "受邀人姓名", Role: "角色", Lasts: "有效期", "Address for the guest": "受邀人地址", Panels: "面板", "Somebody asks for you": "有人找您", Talk: "交谈", "To all": "所有人", told: "已通知", until: "至", closed: "已结束",
+  "Picture quality": "画面质量", "CAMERA HUNG: the same picture again and again": "摄像头卡死：画面不断重复", FROZEN: "画面冻结", "waiting for a picture": "等待画面", "Pictures paused: control comes first": "画面暂停：控制优先", "Show live pictures": "显示实时画面", "Live pictures": "实时画面", "Guide camera": "导向器摄像头", Ultrasound: "超声", connecting: "正在连接",
+  off: "关闭", thumbnail: "缩略", low: "低", medium: "中", full: "高", mentor: "指导专家", observer: "观摩者", reviewer: "审阅者", valid: "有效", expired: "已过期", revoked: "已撤回",
+};
