@@ -21,6 +21,8 @@ CT_ORIGIN = (0.55, 0.0, 0.10)
 TORSO_HALF = (0.17, 0.125, 0.40)
 TORSO_MIDDLE_Y = -0.03
 TABLE_HALF = (0.26, 0.04, 1.0)
+#: The drape hangs from the table's edges: how far outside them, how deep (m).
+DRAPE_OUT, DRAPE_DEPTH = 0.02, 0.5
 FLOOR_Z = -0.75
 
 
@@ -47,16 +49,19 @@ def nominal_tracker() -> Pose:
 
 
 def room_scene(base_T_ct: Pose) -> Scene:
-    """What the arm must keep clear of, for a patient at base_T_ct: envelope of the torso, table, floor. Metres, base
+    """What the arm must keep clear of, for a patient at base_T_ct: envelope of the torso, table, drape, floor. Metres, base
     frame.
     The envelope is a box with 0.1 m of rounding that contains the torso's ellipse."""
     middle = compose(base_T_ct, (0.0, TORSO_MIDDLE_Y, 0.0, 0.0, 0.0, 0.0, 1.0))
     table = compose(base_T_ct, (0.0, TORSO_MIDDLE_Y - TORSO_HALF[1] - TABLE_HALF[1], 0.0, 0.0, 0.0, 0.0, 1.0))
+    drape = compose(base_T_ct, (0.0, TORSO_MIDDLE_Y - TORSO_HALF[1] - DRAPE_DEPTH / 2.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+    hanging = (TABLE_HALF[0] + DRAPE_OUT, DRAPE_DEPTH / 2.0, TABLE_HALF[2] + DRAPE_OUT)
     torso = (TORSO_HALF[0] - 0.10, TORSO_HALF[1] - 0.10, TORSO_HALF[2] - 0.10)
     return Scene(
         (
             plane("the floor", (0.0, 0.0, 1.0), FLOOR_Z),
             box("patient", middle, torso, 0.10),
             box("the table", table, TABLE_HALF),
+            box("the drape", drape, hanging),
         )
     )

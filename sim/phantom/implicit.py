@@ -224,8 +224,8 @@ def limb_points(rows, index, points):
 def shape_grid(rows, origin, di, dj, dk, shape, block):
     """f on the grid origin + i di + j dj + k dk (all local mm), skipping blocks that cannot hold the surface.
 
-    A block whose centre is further than 1.6 half-diagonals + 5 mm from the surface is filled with its centre value: only its sign and its being
-    far matter there. The factor covers f's first-order slope error (|grad f| <= 1.5 seen over random vertebrae).
+    A block whose centre is further than 1.6 half-diagonals + 2 mm from the surface is filled with its centre value: only its sign and its being
+    far (more than a blurred edge is wide) matter there. The factor covers f's first-order slope error (|grad f| <= 1.5 seen over random vertebrae).
     """
     out = np.empty((shape[0], shape[1], shape[2]), dtype=np.float32)
     half = block / 2.0
@@ -238,7 +238,7 @@ def shape_grid(rows, origin, di, dj, dk, shape, block):
                 y = origin[1] + ci * di[1] + cj * dj[1] + ck * dk[1]
                 z = origin[2] + ci * di[2] + cj * dj[2] + ck * dk[2]
                 f = shape_at(rows, x, y, z)
-                skip = abs(f) > 1.6 * diagonal + 5.0
+                skip = abs(f) > 1.6 * diagonal + 2.0
                 for i in range(i0, min(i0 + block, shape[0])):
                     for j in range(j0, min(j0 + block, shape[1])):
                         for k in range(k0, min(k0 + block, shape[2])):

@@ -167,7 +167,7 @@ def generate(
     *,
     levels: tuple[str, ...] = LUMBAR,
     spread: float = 1.0,
-    pedicle_width_mm: dict[str, float] | float | None = None,
+    pedicle_width_mm: dict[str, float | tuple[float, float]] | float | None = None,
     scoliosis_deg: float = 0.0,
     wedge_deg: dict[str, float] | None = None,
     collapse: dict[str, float] | None = None,
@@ -185,7 +185,8 @@ def generate(
     """Make a phantom.
 
     seed: draws the anatomy. levels: contiguous, cranial to caudal. spread: 0 = published means, 1 = population.
-    pedicle_width_mm: force the pedicle width, of all or of named levels (the narrow series). scoliosis_deg: Cobb-like angle with axial rotation.
+    pedicle_width_mm: force the pedicle width, of all or of named levels (the narrow series), there also as (left, right).
+    scoliosis_deg: Cobb-like angle with axial rotation.
     wedge_deg / collapse / listhesis_mm: per level: extra wedge (anterior lower), remaining body height (0..1), forward slip.
     metal / cement: levels that carry an old screw (left side) or cement. laminectomy / lysis: levels without dorsal arch / with a pars defect on the left.
     rotation_deg, offset_mm: pose of the patient in the scanner. mirror: reflect left and right (a test of symmetry, not a patient).
@@ -203,7 +204,8 @@ def generate(
         changes: dict[str, object] = {}
         forced = pedicle_width_mm.get(size.level) if isinstance(pedicle_width_mm, dict) else pedicle_width_mm
         if forced is not None:
-            changes["pedicle_width"] = (float(forced), float(forced))
+            both = forced if isinstance(forced, tuple) else (forced, forced)
+            changes["pedicle_width"] = (float(both[0]), float(both[1]))
         if wedge_deg and size.level in wedge_deg:
             changes["wedge_deg"] = size.wedge_deg - wedge_deg[size.level]
         if collapse and size.level in collapse:

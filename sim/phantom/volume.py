@@ -103,8 +103,10 @@ def _vertebra_field(phantom: Phantom, index: int, matrix: np.ndarray, low: np.nd
     step = matrix[:3, :3].T @ v.lps_T_local[:3, :3]
     corner = matrix[:3, :3] @ low + matrix[:3, 3]
     size = tuple(int(n) for n in high - low)
-    f = implicit.shape_grid(v.rows, v.to_local(corner[None])[0], step[0], step[1], step[2], size, 8)
-    near = np.flatnonzero((f < 4.0).ravel() & (f > -4.0).ravel())
+    f = implicit.shape_grid(v.rows, v.to_local(corner[None])[0], step[0], step[1], step[2], size, 4)
+    near = np.flatnonzero(
+        (f < 1.5).ravel() & (f > -4.0).ravel()
+    )  # carving only takes bone away, and nothing beyond 1 mm is drawn
     ijk = np.stack(np.unravel_index(near, size), axis=1) + low
     points = ijk @ matrix[:3, :3].T + matrix[:3, 3]
     flat = f.ravel()

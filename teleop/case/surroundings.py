@@ -1,4 +1,4 @@
-"""What stands around the patient, as the site measured it: the envelope of the torso, the table, the floor.
+"""What stands around the patient, as the site measured it: the envelope of the torso, the table, the drape that hangs from it, the floor.
 
 Sizes are in `case.json` ("room"), relative to the registered images, because the patient lies where the registration says.
 """
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from teleop.arm.clearance import Scene, box, plane
 from teleop.geometry import matrix_to_pose
+
+#: The sterile drape hangs from the table's edges: this far outside them and this deep (m). Not in the case file: every table here is draped.
+DRAPE_OUT, DRAPE_DEPTH = 0.02, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,15 @@ class Surroundings:
         table = base_T_ct.copy()
         below = self.middle_p - self.torso_half[1] - self.table_half[1]
         table[:3, 3] = base_T_ct[:3, 3] + base_T_ct[:3, 1] * below
+        drape = base_T_ct.copy()
+        drape[:3, 3] = base_T_ct[:3, 3] + base_T_ct[:3, 1] * (self.middle_p - self.torso_half[1] - DRAPE_DEPTH / 2.0)
+        hanging = (self.table_half[0] + DRAPE_OUT, DRAPE_DEPTH / 2.0, self.table_half[2] + DRAPE_OUT)
         torso = tuple(h - self.rounding for h in self.torso_half)
         return Scene((
             plane("the floor", (0.0, 0.0, 1.0), self.floor_z),
             box("patient", matrix_to_pose(middle), torso, self.rounding),  # type: ignore[arg-type]
             box("the table", matrix_to_pose(table), self.table_half),
+            box("the drape", matrix_to_pose(drape), hanging),
         ))
 
     def keepouts(self, base_T_ct: NDArray[np.float64]) -> list[dict[str, Any]]:

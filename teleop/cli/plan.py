@@ -76,9 +76,13 @@ def plan(
     segment_with: Annotated[
         str | None, typer.Option(help="your own segmenter, e.g. 'my_segmenter {ct} {out}'; nothing is downloaded")
     ] = None,
+    landmarks: Annotated[
+        Path | None, typer.Option(help="entry and isthmus points instead of labels (JSON): drafts only, never verified")
+    ] = None,
     case: Annotated[str, typer.Option(help="case name, goes into the plan")] = "",
     pdf: Annotated[bool, typer.Option("--pdf", help="also write a plan sheet")] = False,
     slicer: Annotated[bool, typer.Option("--slicer", help="also write 3D Slicer markups (.mrk.json)")] = False,
+    ras: Annotated[bool, typer.Option("--ras", help="write those markups in RAS (default: LPS)")] = False,
     stl: Annotated[bool, typer.Option("--stl", help="also write vertebrae, screws and drill guides as STL")] = False,
     send: Annotated[str | None, typer.Option(help="HOST:PORT of an OpenIGTLink server to send the lines to")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -93,8 +97,11 @@ def plan(
     from teleop.planning.plan import save_plan
     from teleop.planning.screws import plan_screws
 
-    if (labels is None) == (segment_with is None):
-        print("error: give either --labels or --segment-with", file=sys.stderr)
+    if sum(given is not None for given in (labels, segment_with, landmarks)) != 1:
+        print("error: give one of --labels, --segment-with and --landmarks", file=sys.stderr)
+        raise typer.Exit(2)
+    if landmarks is not None and stl:
+        print("error: --stl needs labels", file=sys.stderr)
         raise typer.Exit(2)
     try:
         chosen = list(parse_levels(levels)) if levels else None
@@ -102,19 +109,28 @@ def plan(
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from error
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="longhand-plan-") as scratch:
-        image = load_ct(ct, series)
-        where = labels if labels is not None else segment(str(segment_with), ct, Path(scratch))
-        names = load_labels(where, image, mapping=parse_mapping(mapping) if mapping else None, structures=structures)
-    result = plan_screws(
-        image,
-        names,
-        levels=chosen,
-        case=case,
-        error_model=load_error_model(error_model) if error_model else None,
-        catalogue=load_catalogue(catalogue) if catalogue else None,
-        progress=None if as_json else lambda text: print(f"  {text}", flush=True),
-    )
+    image = load_ct(ct, series)
+    if landmarks is not None:
+        from teleop.planning.landmarks import draft_screws, load_landmarks
+        from teleop.planning.plan import Plan
+        from teleop.planning.screws import image_ref
+
+        drafts = [t for t in draft_screws(load_landmarks(landmarks)) if chosen is None or t.level in chosen]
+        result = Plan(ct=image_ref(image), trajectories=tuple(drafts), case=case)
+    else:
+        with tempfile.TemporaryDirectory(prefix="longhand-plan-") as scratch:
+            where = labels if labels is not None else segment(str(segment_with), ct, Path(scratch))
+            table = parse_mapping(mapping) if mapping else None
+            names = load_labels(where, image, mapping=table, structures=structures)
+        result = plan_screws(
+            image,
+            names,
+            levels=chosen,
+            case=case,
+            error_model=load_error_model(error_model) if error_model else None,
+            catalogue=load_catalogue(catalogue) if catalogue else None,
+            progress=None if as_json else lambda text: print(f"  {text}", flush=True),
+        )
     seconds = time.perf_counter() - began
     digest = save_plan(result, out)
     files = {"plan": str(out)}
@@ -122,7 +138,7 @@ def plan(
     if slicer:
         from teleop.planning.formats import write_markups
 
-        write_markups(result, f"{stem}.mrk.json")
+        write_markups(result, f"{stem}.mrk.json", "RAS" if ras else "LPS")
         files["slicer"] = f"{stem}.mrk.json"
     if pdf:
         from teleop.planning.sheet import write_pdf
@@ -146,7 +162,16 @@ def plan(
     good = sum(s["status"] == "OK" for s in screws)
     if as_json:
         print(
-            json.dumps({"screws": screws, "seconds": round(seconds, 3), "plan_hash": digest, "files": files}, indent=1)
+            json.dumps(
+                {
+                    "screws": screws,
+                    "seconds": round(seconds, 3),
+                    "plan_hash": digest,
+                    "files": files,
+                    "notes": list(result.notes),
+                },
+                indent=1,
+            )
         )
     else:
         print(f"\n{'screw':<12}{'status':<16}{'mm':>10}  {'grade':<6}{'clearance':>9}{'P(A)':>8}")
@@ -157,5 +182,7 @@ def plan(
             print(f"{s['id']:<12}{s['status']:<16}{size:>10}  {s['grade'] or '-':<6}{clearance:>9}{share:>8}")
             for reason in s["reasons"]:
                 print(f"{'':<12}{reason}")
+        for note in result.notes:
+            print(f"note: {note}")
         print(f"\n{good} of {len(screws)} planned and verified in {seconds:.1f} s; {out} ({digest[:16]}...)")
     raise typer.Exit(0 if good == len(screws) and screws else NONE_SAFE)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,10 @@ def register(
     plan: Annotated[Path | None, typer.Option(help="plan.json: predicted TRE95 is checked at its lines")] = None,
     screw: Annotated[str | None, typer.Option(help="only this trajectory of the plan")] = None,
     level: Annotated[str, typer.Option(help="vertebra the touches were taken on")] = "",
+    ct: Annotated[Path | None, typer.Option(help="CT the points were picked in; must be the plan's")] = None,
+    age_s: Annotated[float | None, typer.Option(min=0.0, help="how long ago the touches were taken, s")] = None,
+    shift: Annotated[float, typer.Option(min=0.0, help="how far the reference frame moved since, mm")] = 0.0,
+    turn: Annotated[float, typer.Option(min=0.0, help="how far the reference frame turned since, deg")] = 0.0,
     cap: Annotated[float, typer.Option(min=0.1, max=5.0, help="largest allowed predicted TRE95, mm")] = 1.5,
     check: Annotated[int, typer.Option(min=0, max=5, help="hold out the last N points as check points")] = 0,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the transform as JSON")] = None,
@@ -83,21 +88,33 @@ def register(
     b = b * (1.0 if (said or unit) == "m" else 1e-3)
     if set(names_b) <= set(names_a) and not all(n.isdigit() for n in names_b):
         a = a[[names_a.index(n) for n in names_b]]
-    targets, planned = None, ""
+    targets, planned, plan_ct = None, "", ""
     if plan is not None:
-        lines = [t for t in load_plan(plan).trajectories if t.has_line and screw in (None, t.id)]
+        stored = load_plan(plan)
+        plan_ct = stored.ct.sha256
+        lines = [t for t in stored.trajectories if t.has_line and screw in (None, t.id)]
         if not lines:
             print(f"error: {plan} has no line {screw or ''}", file=sys.stderr)
             raise typer.Exit(2)
         targets = np.array([p for t in lines for p in t.line()])
         planned = lines[0].level if len(lines) == 1 else ""
     keep = len(a) - check
+    image = ""
+    if ct is not None:
+        from teleop.planning.images import load_ct
+
+        image = load_ct(ct).hash()
     try:
         r = register_points(a[:keep], b[:keep], fle, targets_lps_mm=targets, tre95_cap_mm=cap, level=level, planned_level=planned,
+                            ct_sha256=image, plan_ct_sha256=plan_ct,
                             check_ct_lps_mm=a[keep:] if check else None, check_touched_m=b[keep:] if check else None)  # fmt: skip
     except RegistrationError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(3) from error
+    if age_s is not None or shift or turn:
+        from teleop.planning.registration_gates import validity_gates
+
+        r = replace(r, gates=(*r.gates, *validity_gates(r, round((age_s or 0.0) * 1e9), shift, turn)))
     result = {
         "ok": r.ok, "fre_mm": round(r.fre_mm, 4), "fle_mm": fle, "points": keep, "residuals_mm": r.residuals_mm.round(3).tolist(),
         "tre95_mm": r.predicted_tre95_mm(targets).round(3).tolist() if targets is not None else None,

@@ -17,6 +17,8 @@ from numba import njit
 from scipy import ndimage
 
 PIXEL_MM = 2.0
+LABELLED_CANAL_MM = 10.0
+"""Of a labelled canal, this much above and below the body's centre is looked at."""
 CONE_DEG = 42.0
 MIN_HOLE_MM2 = 60.0
 """Smallest believable vertebral foramen (published: 15 x 15 mm thoracic, 180 mm2); projection eats the rim."""
@@ -153,8 +155,8 @@ def find_frame(
     """Frame of one vertebra.
 
     points: (N, 3) LPS mm of its bone at about 1.5 mm spacing. core: (M, 3) LPS mm of its thickest part (the body). up_hint: cranial direction from the
-    neighbours, or None (then 42 deg about the image's cranial axis are searched). canal_hint: a point of the canal (from a canal label or
-    from neighbours), used where the ring is open.
+    neighbours, or None (then 42 deg about the image's cranial axis are searched). canal_hint: used where the ring is open: a point of the canal
+    (3,), taken from the neighbours, or (N, 3) points of a canal label, whose extents are then measured.
     Raises FrameError (BAD_GEOMETRY) when there is no ring and no hint.
     """
     centre = points.mean(axis=0)
@@ -167,7 +169,10 @@ def find_frame(
             up, pixels = wide, more
     if up[2] < 0:
         up = -up
-    closed = pixels * PIXEL_MM**2 >= MIN_HOLE_MM2
+    labelled = (
+        canal_hint is not None and np.ndim(canal_hint) == 2
+    )  # a labelled canal is asked for after the ring has failed
+    closed = pixels * PIXEL_MM**2 >= MIN_HOLE_MM2 and not labelled
     if not closed:
         if canal_hint is None:
             raise FrameError(
@@ -209,8 +214,19 @@ def _refine(
     u, w = _basis(up)
     centre = points.mean(axis=0)
     size = int(2.0 * np.linalg.norm(points - centre, axis=1).max() / PIXEL_MM) + 6
-    if canal_hint is None:
+    measured = canal_hint is None or np.ndim(canal_hint) == 2
+    if canal_hint is not None and measured:
+        hole = canal_hint[np.abs((canal_hint - body_centre) @ up) < LABELLED_CANAL_MM]
+        if len(hole) < 20:
+            raise FrameError(
+                "BAD_GEOMETRY", "the labelled canal does not pass behind this vertebral body; wrong canal label?"
+            )
+    elif canal_hint is None:
         _, mark, grid = _project_hole(np.ascontiguousarray(points - centre), u, w, PIXEL_MM, size)
+        if mark == 0:
+            raise FrameError(
+                "BAD_GEOMETRY", "no closed spinal canal when looked at along the endplates; broken or cut label?"
+            )
         cells = (np.argwhere(grid == mark) - size / 2.0 + 0.5) * PIXEL_MM
         hole = centre + cells[:, :1] * u + cells[:, 1:] * w
     else:
@@ -223,7 +239,10 @@ def _refine(
         rotation = np.column_stack([left, back, up])
         local = (points - body_centre) @ rotation
         ring = (hole - body_centre) @ rotation
-        if canal_hint is None:
+        if canal_hint is not None and measured:
+            front, rear = (float(y) for y in np.percentile(ring[:, 1], [3, 97]))
+            half_width = float(np.percentile(np.abs(ring[:, 0] - ring[:, 0].mean()), 97))
+        elif canal_hint is None:
             middle = _middle(ring)
             front, rear = float(middle[:, 1].min() - PIXEL_MM / 2), float(middle[:, 1].max() + PIXEL_MM / 2)
             half_width = float(np.ptp(ring[:, 0]) / 2.0 + PIXEL_MM / 2)
@@ -246,7 +265,9 @@ def _refine(
     rotation = np.column_stack([left, back, up])
     local = (points - body_centre) @ rotation
     ring = (hole - body_centre) @ rotation
-    if canal_hint is None:
+    if canal_hint is not None and measured:
+        front, rear = (float(y) for y in np.percentile(ring[:, 1], [3, 97]))
+    elif canal_hint is None:
         middle = _middle(ring)
         front, rear = float(middle[:, 1].min() - PIXEL_MM / 2), float(middle[:, 1].max() + PIXEL_MM / 2)
     else:
@@ -273,8 +294,8 @@ def _refine(
         float(top - bottom),
         float(high_x - low_x),
         float(front - low_y),
-        float(len(hole)) * PIXEL_MM**2,
-        canal_hint is not None,
+        float(len(hole)) * PIXEL_MM**2 if canal_hint is None else 0.0,
+        not measured,
         tilt,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from teleop.planning.frame import FrameError, VertebraFrame, core_points, find_frame
 from teleop.planning.images import Volume
@@ -202,7 +203,9 @@ def grade_screw(
     canal = (
         float((lateral[in_canal_band] - frame.canal_half_width).min() - radius) if in_canal_band.any() else float("nan")
     )
-    facet = _facet(labels, level, frame, entry, axis, s_entry, radius, side_sign)
+    facet, babu = _facet(labels, level, entry, axis, s_entry, radius, "left" if side_sign > 0 else "right")
+    marked = _labelled_canal(labels, (centres[:, None, :] + radius * rays[None]).reshape(-1, 3))
+    canal = canal if marked is None else marked
     angle = _entry_angle(bone, crop, entry + s_entry * axis, axis)
     hu = float("nan")
     if ct is not None:
@@ -224,7 +227,7 @@ def grade_screw(
         anterior,
         canal,
         facet,
-        0 if not facet < 0.0 else 2,
+        babu,
         heary,
         share,
         bool(tip_v[0] * side_sign < 0.0),
@@ -249,35 +252,76 @@ def _entry_angle(bone: np.ndarray, crop: Volume, entry: np.ndarray, axis: np.nda
     return float("nan") if norm < 1e-9 else float(np.degrees(np.arccos(np.clip(gradient @ axis / norm, -1.0, 1.0))))
 
 
+def _labelled_canal(labels: Labels, surface: np.ndarray) -> float | None:
+    """Distance (mm) from the shank's surface points (N, 3) LPS to the voxels of a canal label, half a voxel taken off; None without that label."""
+    mask = labels.structures.get("canal")
+    if mask is None:
+        return None
+    spacing = labels.volume.spacing_mm
+    ijk = labels.volume.to_ijk(surface)
+    pad = np.ceil(12.0 / spacing).astype(int)
+    low = np.clip(np.floor(ijk.min(axis=0)).astype(int) - pad, 0, mask.shape)
+    high = np.clip(np.ceil(ijk.max(axis=0)).astype(int) + pad, 0, mask.shape)
+    cloud = np.argwhere(mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+    if not len(cloud):
+        return 12.0
+    points = labels.volume.to_lps(cloud.astype(float) + low)
+    return float(cKDTree(points).query(surface)[0].min()) - 0.5 * float(spacing.min())
+
+
+JOINT_MM = 2.2
+"""Own bone nearer than this (plus half a voxel) to the level above is the articulation."""
+LATERAL_FACET_MM, WITHIN_MM = 1.0, 5.0
+"""Babu 1: the shank's surface comes this near to the articulation without entering it. Babu 3: it runs this far within it."""
+
+
 def _facet(
-    labels: Labels,
-    level: str,
-    frame: VertebraFrame,
-    entry: np.ndarray,
-    axis: np.ndarray,
-    s_entry: float,
-    radius: float,
-    side_sign: float,
-) -> float:
-    """Distance from the shank's surface to the cranial neighbour's bone near the entry, mm; nan without that label. The joint lies
-    between, so < 0 is a violated facet."""
+    labels: Labels, level: str, entry: np.ndarray, axis: np.ndarray, s_entry: float, radius: float, side: str
+) -> tuple[float, int]:
+    """Distance (mm) from the shank's surface to the cranial neighbour's bone near the entry, and Babu's grade of the cranial facet.
+
+    The joint lies between the two bones, so a distance < 0 is a violated facet. Babu: 0 not in the facet, 1 in its lateral bone (within 1 mm of the
+    articulation), 2 penetrates the articulation, 3 travels within it. nan and 0 without the level above; with a label of the own superior
+    articular process instead, 1 is the most that can be told.
+    """
     order = LEVELS.index(level)
     above = LEVELS[order - 1] if order else ""
-    if above not in labels.levels:
-        return float("nan")
-    value = labels.value(above)
-    s = np.arange(s_entry - 3.0, s_entry + 8.0, 0.5)
+    spacing = labels.volume.spacing_mm
+    s = np.arange(s_entry - 3.0, s_entry + 12.0, 0.5)
+    line = entry + s[:, None] * axis
     reach = 12.0
     centre = labels.volume.to_ijk(entry + s_entry * axis)[0]
-    pad = np.ceil((reach + 8.0) / labels.volume.spacing_mm).astype(int)
-    crop = labels.volume.crop(np.floor(centre).astype(int) - pad, np.ceil(centre).astype(int) + pad)
-    ijk = np.argwhere(crop.data == value)
-    if not len(ijk):
-        return reach
-    points = crop.to_lps(ijk.astype(float))
-    line = entry + s[:, None] * axis
-    distance = min(float(np.linalg.norm(points - q, axis=1).min()) for q in line)
-    return distance - radius - 0.5 * float(labels.volume.spacing_mm.min())
+    pad = np.ceil((reach + 8.0) / spacing).astype(int)
+    low, high = np.floor(centre).astype(int) - pad, np.ceil(centre).astype(int) + pad
+    crop = labels.volume.crop(low, high)
+    if above not in labels.levels:
+        mask = labels.structures.get(f"facet_{side}")
+        if mask is None:
+            return float("nan"), 0
+        part = Volume(np.asarray(mask).astype(np.uint8), labels.volume.lps_T_ijk).crop(low, high)
+        own = np.argwhere((part.data > 0) & (crop.data == labels.value(level)))
+        if not len(own):
+            return reach, 0
+        gap = float(cKDTree(line).query(crop.to_lps(own.astype(float)))[0].min()) - radius
+        return gap, int(gap < -0.5 * float(spacing.max()))
+    theirs = np.argwhere(crop.data == labels.value(above))
+    if not len(theirs):
+        return reach, 0
+    points = crop.to_lps(theirs.astype(float))
+    gap = float(cKDTree(line).query(points)[0].min()) - radius - 0.5 * float(spacing.min())
+    own = crop.to_lps(np.argwhere(crop.data == labels.value(level)).astype(float))
+    if not len(own):
+        return gap, 2 * int(gap < 0.0)
+    near, _ = cKDTree(points).query(own, distance_upper_bound=JOINT_MM + 0.5 * float(spacing.max()))
+    joint = own[np.isfinite(near)] - entry
+    if not len(joint):
+        return gap, 2 * int(gap < 0.0)
+    along = np.clip(joint @ axis, s[0], s[-1])
+    radial = np.linalg.norm(joint - along[:, None] * axis, axis=1) - radius
+    inside = along[radial < 0.0]
+    if len(inside) or gap < 0.0:
+        return gap, 3 if len(inside) and float(np.ptp(inside)) >= WITHIN_MM else 2
+    return gap, int(float(radial.min()) < LATERAL_FACET_MM)
 
 
 def _contradictions(

@@ -33,6 +33,7 @@ VERSE: dict[int, str] = {
     26: "S1",
 }
 """VerSe / SPINEPS instances: 1..7 C, 8..19 T, 20..24 L1..L5 (25 L6 and 28 T13 exist there and are not planned)."""
+TRANSITIONAL: dict[str, dict[int, str]] = {"verse": {25: "L6", 28: "T13"}}
 SCHEMES: dict[str, dict[int, str]] = {"totalsegmentator": TOTALSEGMENTATOR, "verse": VERSE}
 
 
@@ -44,6 +45,8 @@ class Labels:
     names: dict[int, str]
     scheme: str
     structures: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What a person should know about the values that are no level of ours."""
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -146,4 +149,15 @@ def interpret(
     names = {value: table[value] for value in values if value in table}
     if not names:
         raise ImageError(f"none of the label values {values[:12]} is a vertebra in the {name} scheme")
-    return Labels(volume, names, name, structures or {})
+    extra = {value: TRANSITIONAL.get(name, {}).get(value) for value in values if value not in table}
+    notes = [
+        f"label value {value} is {vertebra}: a transitional spine, whose other levels may be numbered one off; it is not planned, count the levels"
+        for value, vertebra in extra.items()
+        if vertebra
+    ]
+    other = [value for value, vertebra in extra.items() if not vertebra]
+    if other:
+        notes.append(
+            f"label values {other[:12]}{' ...' if len(other) > 12 else ''} are no vertebra in the {name} scheme and were left out"
+        )
+    return Labels(volume, names, name, structures or {}, tuple(notes))

@@ -134,7 +134,7 @@ def best_clearance(p: Problem, level: str) -> tuple[float, np.ndarray, np.ndarra
             for t in tried
         ):
             continue
-        if len(tried) >= 3:
+        if len(tried) >= (3 if a.step > 0.5 else 8):
             break
         tried.append(row[1:])
         value, found = search.climb_clearance(
@@ -151,7 +151,7 @@ def best_clearance(p: Problem, level: str) -> tuple[float, np.ndarray, np.ndarra
             a.margins.facet,
             0.8,
             np.deg2rad(2.5),
-            0.04,
+            0.04 if a.step > 0.5 else 0.02,
         )
         if value > best:
             best, pose = value, found
@@ -283,8 +283,10 @@ def plan_pedicle(
     rod: np.ndarray | None = None,
     rod_weight: float = 0.0,
     alternatives: int = 3,
+    prove_no: bool = True,
 ) -> Outcome:
-    """Plan one side. reserve_mm: extra clearance demanded of every wall (the field's own uncertainty). rod: (x, y) v mm wanted for the head."""
+    """Plan one side. reserve_mm: extra clearance demanded of every wall (the field's own uncertainty). rod: (x, y) v mm wanted for the head.
+    prove_no: False leaves the proof of a refusal out (proof["kind"] is then "unproved"): the caller looks again on a finer grid."""
     if side not in anatomy.isthmus or anatomy.isthmus[side].width < 1.0:
         return Outcome(
             "NO_PEDICLE",
@@ -297,6 +299,12 @@ def plan_pedicle(
     level = anatomy.level
     radius_max, pose, coarse = best_clearance(p, level)
     smallest = catalogue.diameters_mm[0] / 2.0 + reserve_mm
+    if radius_max < smallest and not prove_no:
+        return Outcome(
+            "LOW_CONFIDENCE",
+            [f"{level} {side}: no safe screw found on the coarse grid"],
+            proof={"kind": "unproved", "best_found_mm": radius_max, "need_mm": smallest},
+        )
     if radius_max < smallest:
         from teleop.planning.infeasible import prove
 

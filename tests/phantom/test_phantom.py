@@ -144,5 +144,7 @@ def test_a_mirrored_patient_is_the_reflection():
     a, b = generate(7, levels=("L3", "L4")), generate(7, levels=("L3", "L4"), mirror=True)
     points = np.random.default_rng(0).uniform(-40, 40, (400, 3))
     one, two = a.bone("L3", points), b.bone("L3", points * [-1, 1, 1])
-    near = np.abs(one) < 5.0  # the smooth joints are made in a fixed order, left before right: the last hundredths differ
+    near = (
+        np.abs(one) < 5.0
+    )  # the smooth joints are made in a fixed order, left before right: the last hundredths differ
     assert near.sum() > 50 and np.allclose(one[near], two[near], atol=0.1)
