@@ -362,7 +362,9 @@ def page(
         "guide to be and the drive's reference at the same instant, delay of the line included. *pause*: seconds with the pedal down and no "
         "permission to move (line pauses, holds, stops, and the simulated operator's 0.5 s + 0.3 s to let go and press again; 10 s at the "
         "bedside after a STOP). *cap*: seconds in which the hand outran the speed cap and was slipped. *delay*: of shaping alone, by "
-        "least squares against the hand's own smoothed velocity. *jump*: largest discontinuity at an engagement, a re-clutch or a change of scale.",
+        "least squares against the hand's own smoothed velocity. *jump*: largest discontinuity at an engagement, a re-clutch or a change of scale. "
+        "*8-12 Hz removed*: of the commanded target against the hand's wish; below zero "
+        "for the raw scheme, because only the limiter's corners act there and they add some.",
         "",
         HEAD,
         *rows,

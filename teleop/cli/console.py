@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import typer
 
+#: How often the judge of the simulated hospitals looks (s).
+LOOK_S = 0.1
 #: How often what is due is carried between the hospitals' logs (s).
 CARRY_S = 0.05
 
@@ -138,7 +140,8 @@ async def run(o: Options) -> int:
                 ended.append(words)
                 say(words)
                 hub.event("process", words, priority="high")
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(hospitals.bystander.step, [hospitals.seen(link) for link in links])
+            await asyncio.sleep(LOOK_S)
 
     async def record() -> None:
         while True:
@@ -164,6 +167,7 @@ async def run(o: Options) -> int:
             await asyncio.to_thread(log.close, "the console was ended")
         if hospitals is not None:
             await asyncio.to_thread(hospitals.end)
+            await asyncio.to_thread(hospitals.judge, hub, links, o.folder / "outcome.json")
     return 0
 
 
@@ -219,6 +223,7 @@ class Hospitals:
     """The demo's simulated hospitals, each with its bedside page; the only place here that knows the simulator."""
 
     def __init__(self, o: Options) -> None:
+        from sim.demo.bystander import Bystander
         from sim.demo.prepare import prepare
         from sim.demo.processes import processes
         from teleop.launch.plan import Process
@@ -228,6 +233,7 @@ class Hospitals:
         self.demo = prepare(o.folder / "hospitals", o.sites, seed=o.seed, screws_per_site=1, correction=True,
                             profile=o.profile, driver=o.driver, arm_model=o.arm)  # fmt: skip
         self.list_file = self.demo.list_file
+        self.bystander = Bystander(self.demo)
         wanted: list[Process] = []
         for p in processes(self.demo):
             last = p.name.rsplit("/", 1)[-1]
@@ -272,6 +278,38 @@ class Hospitals:
                 out.append(f"{event.name} ended: {event.why}")
                 self._log.write(out[-1] + "\n")
         return out
+
+    @staticmethod
+    def seen(link: Any) -> Any:
+        """What the judge may know of a hospital: what the console was told."""
+        from sim.demo.bystander import Seen
+
+        view = link.snapshot()
+        case, counts = view.case, view.gov.get("counts") or {}
+        return Seen(
+            link.name, view.mine, str(view.gov.get("holder") or ""), str(case.get("screw") or ""), str(case.get("screw_step") or ""),
+            tuple(case.get("placed") or ()), view.link.get("rtt_ms"), link.ref_T_ct, int(counts.get("holds") or 0),
+        )  # fmt: skip
+
+    def judge(self, hub: Any, links: list[Any], file: Path) -> None:
+        """Judge the guides by the physics, as the demo does, once everything has ended; nothing when no screw was placed."""
+        from rich.console import Console
+
+        if not any(room.judged for room in self.bystander.rooms.values()) and not self.bystander.blind:
+            return
+        say("judging the guides by the physics ...")
+        plans = {}
+        for desk in hub.desks.values():
+            if desk.transferred is not None and desk.approval is not None:
+                plans[desk.transferred["site"]] = {
+                    s["id"]: {**s, "side": s.get("side_name") or s["side"]} for s in desk.screws if s["id"] in desk.transferred["screws"]
+                }
+        outcome = self.bystander.conclude(plans, {link.name: list(link.session.loop_ages_ms) for link in links})
+        screen = Console(stderr=True)
+        if not screen.is_terminal:
+            screen.width = 140
+        outcome.print(screen)
+        file.write_text(jsonlib.dumps(outcome.to_json(), indent=1) + "\n")
 
     def end(self) -> None:
         """End all children, clean sockets and shared memory."""

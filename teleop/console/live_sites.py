@@ -54,6 +54,8 @@ class LinkSite:
         self.hand = session.maker = SiteHand(session.key)
         #: Screws of the plan that is here, id -> (entry, tip) in LPS millimetres; lines for the hand's fixtures.
         self.plan_lines: dict[str, Any] = {}
+        #: The registration as the hospital tells it, 16 numbers row by row; None before one.
+        self.ref_T_ct: list[float] | None = None
         self._closed = False
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -108,6 +110,7 @@ class LinkSite:
         )
         self.case = self.case | {k: reply[k] for k in keep if k in reply}
         registration = reply.get("registration")
+        self.ref_T_ct = registration.get("ref_T_ct") if registration else None
         if registration:
             residuals = registration.get("per_fiducial") or []
             self.case["registration"] = {

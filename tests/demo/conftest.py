@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import psutil
 import pytest
 
 pytest.importorskip("rclpy", reason="the demo needs ROS 2 (make setup installs it)")
+
+#: A variable of the environment that every process of one demo inherits.
+MARK = "LONGHAND_TEST_RUN"
 
 
 @dataclass
@@ -25,13 +29,15 @@ class Ran:
     said: str
 
 
-def ours() -> set[int]:
-    """Process ids of anything of Longhand's that runs now."""
-    found = set()
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if any(w in words for w in ("longhand_ros", "safety.process", "sim.network.relay", "sim.doctor", "/longhand_")):
-            found.add(process.info["pid"])
+def marked(mark: str) -> list[str]:
+    """Command lines of the processes that still run with this mark in their environment: those of one demo of ours."""
+    found = []
+    for process in psutil.process_iter(["pid"]):
+        try:
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
     return found
 
 
@@ -40,17 +46,18 @@ def demo(tmp_path):
     """Call with options; asserts that the demo leaves no process behind."""
 
     def run(*options: str, timeout_s: float = 420.0) -> Ran:
-        before = ours()
+        mark = uuid.uuid4().hex
         out, result = tmp_path / "out", tmp_path / "out.json"
         argv = [str(Path(sys.executable).parent / "longhand"), "demo", "--sites", "1", "--out", str(out), "--json", str(result), *options]
-        process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+        process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                                   start_new_session=True, env=os.environ | {MARK: mark})  # fmt: skip
         try:
             _, said = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             _, said = process.communicate()
             raise AssertionError(f"the demo did not end in {timeout_s} s:\n{said[-4000:]}") from None
-        assert not ours() - before, "the demo left processes behind"
+        assert not marked(mark), "the demo left processes behind"
         outcome = json.loads(result.read_text()) if result.exists() else {}
         return Ran(process.returncode, outcome, out, said)
 

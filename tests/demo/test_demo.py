@@ -1,9 +1,13 @@
 """The whole path: one hospital, treated for real in the simulator. Each test takes about a minute."""
 
+from pathlib import Path
+
 import pytest
 
 from safety.log.verify import verify
 
+ROOT = Path(__file__).resolve().parents[2]
+UR5E = ROOT.parent / "shared/data/urdf/ur5e/ur5e.urdf"
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(600)]
 
 
@@ -18,6 +22,21 @@ def test_a_guide_is_brought_onto_its_line_and_the_log_verifies(demo):
     assert site["log_verifies"]
     assert verify([site["log"]]).end == "clean"
     assert site["loop_age_ms"]["p50"] > 0
+
+
+@pytest.mark.skipif(not UR5E.exists(), reason="the UR5e description is not at ../shared/data")
+def test_a_ur5e_does_the_whole_case_by_configuration_alone(demo, tmp_path):
+    text = (ROOT / "examples/add_an_arm/ur5e.yaml").read_text()
+    config, tool = tmp_path / "ur5e.yaml", ROOT / "teleop/arm/models/drill_guide.urdf"
+    config.write_text(text.replace("urdf: ur5e.urdf", f"urdf: {UR5E}").replace("../../teleop/arm/models/drill_guide.urdf", str(tool)))
+    ran = demo("--arm", str(config))
+    assert ran.code == 0, ran.said[-4000:]
+    assert ran.outcome["screws"] and ran.outcome["sites"][0]["log_verifies"]
+
+
+def test_an_arm_that_cannot_be_used_is_refused_before_anything_starts(demo):
+    ran = demo("--arm", "r2d2")
+    assert ran.code == 2 and "r2d2" in ran.said and "iiwa7" in ran.said
 
 
 def test_without_tracker_corrections_the_demo_fails_because_the_arm_lies(demo):
@@ -45,3 +64,11 @@ def test_a_killed_process_leaves_the_arm_at_rest_within_the_bound_and_is_named(d
         assert 0.0 < fault["travel_mm"] <= fault["bound_mm"]
     log = ran.outcome["sites"][0]["log"]
     assert verify([log]).end in ("clean", "unclean")
+
+
+def test_hospitals_that_share_a_process_are_treated_like_the_others(demo):
+    ran = demo("--sites", "2", "--own-processes", "0", "--driver", "kinematic", timeout_s=540.0)
+    assert ran.code == 0, ran.said[-3000:]
+    assert [s["site"] for s in ran.outcome["screws"]] == ["tianjin", "karamay"]
+    assert all(s["log_verifies"] for s in ran.outcome["sites"])
+    assert all(h["clean"] for h in ran.outcome["handovers"]) and len(ran.outcome["handovers"]) == 1

@@ -27,7 +27,7 @@ export function makeSites(app) {
     const why = { request: "", release: "" };
     const order = (op, params = {}) => app.busy(null, () => app.call("site.order", { site: name, op, params })).catch(() => {});
     const request = h("button", { class: "primary", t: "Request control", onclick: () => order("case.request_control") });
-    const release = h("button", { t: "Give back control", onclick: () => order("release") });
+    const release = h("button", { t: "Give back control", "data-do": "release", onclick: () => order("release") });
     const hold = h("button", { t: "Hold", onclick: () => order("hold") });
     const ack = h("button", { class: "primary", t: "Acknowledge", onclick: () => order("ack") });
     const rearm = h("button", { t: "Ask the bedside to re-arm", onclick: () => order("case.rearm", { why: store.sites[name]?.gov?.reason ?? "" }) });
