@@ -2,6 +2,7 @@
 
     python bench/log.py edits --count 10000
     python bench/log.py kills --count 90
+    python bench/log.py stack --count 10
     python bench/log.py replays --count 200
     python bench/log.py speed [--log LOG]
     python bench/log.py recorder --arms 1 10
@@ -140,6 +141,76 @@ def kills(count: int, seed: int = 2) -> dict[str, Any]:
     return {
         "kills": count, "unreadable": unreadable, "loss_ms_p50": losses[len(losses) // 2], "loss_ms_max": losses[-1],
         "over_1_s": sum(x > 1000 for x in losses), "unsigned_but_readable_records_mean": sum(tails) / max(1, len(tails)),
+    }  # fmt: skip
+
+
+def stack(count: int, seed: int) -> dict[str, Any]:
+    """A whole demo (hospital, relay, scripted doctor, console; real processes, PyBullet), kill -9 of every process of it at a
+    random moment of the case."""
+    from safety.log.questions import changes
+    from safety.log.replay import ReplayError
+    from sim.demo import prepare as layout
+    from sim.demo.processes import processes
+    from teleop.launch import shm
+    from teleop.launch.runner import Ended, Runner
+
+    rng = random.Random(seed)
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="lh-stack-", dir="/tmp") as folder:
+        # Ports and a ROS domain far from those that a demo beside this one would take.
+        layout.free_blocks = lambda count: [rng.randrange(1, 6) * 60 + 45 + rng.randrange(14) for _ in range(count)]
+        demo = layout.prepare(Path(folder) / "demo", 1, seed=seed, screws_per_site=1, correction=True, profile=None, driver="pybullet")
+        site = demo.configs[0].site
+        for k in range(count):
+            print(f"{k} of {count} stacks", file=sys.stderr, flush=True)
+            before = set((demo.out / "logs").glob("*.mcap"))
+            shutil.rmtree(demo.run / site)
+            (demo.run / site).mkdir(mode=0o700)
+            demo.events_file.write_text("")
+            runner = Runner(processes(demo))
+            runner.start()
+            deadline = time.monotonic() + 90
+            while len(new := set((demo.out / "logs").glob("*.mcap")) - before) < 2:
+                runner.poll(0.05)
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the stack did not start")
+            until = time.monotonic() + rng.uniform(0.2, 60.0)
+            while time.monotonic() < until:
+                for event in runner.poll(0.05):
+                    if isinstance(event, Ended):
+                        print(f"{event.name} {event.why}", file=sys.stderr, flush=True)
+            pids = [runner.pid(name) for name in runner.alive()]
+            killed = time.monotonic_ns()
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            while runner.alive():
+                ended = [e for e in runner.poll(0.1) if isinstance(e, Ended)]
+                assert all(e.signal == "SIGKILL" for e in ended) or not ended
+            runner.kill()
+            shm.clean()
+            report = verify(sorted(new))
+            row: dict[str, Any] = {"processes": len(pids), "cross": report.cross, "witnessed": report.witnessed, "logs": {}}
+            for file in report.files:
+                with LogReader(Path(file.path)) as log:
+                    messages = sum(1 for _ in log.messages())
+                    try:
+                        again = replay(steps(log)) if file.site == site else None
+                    except ReplayError:  # killed before the governor's first step was on disk
+                        again = None
+                    states = [c.new for c in changes(log)] if file.site == site else []
+                row["logs"][file.site] = {
+                    "end": file.end, "messages": messages, "signed": file.signed, "records": file.records,
+                    "loss_ms": (killed - (file.signed_until_mono or 0)) / 1e6,
+                    **({"decisions": again.decisions, "equal": again.equal, "state": states[-1] if states else ""} if again else {}),
+                }  # fmt: skip
+            runs.append(row)
+            print(json.dumps(row), file=sys.stderr, flush=True)
+        shutil.rmtree(demo.run, ignore_errors=True)
+    files = [f for row in runs for f in row["logs"].values()]
+    return {
+        "stacks": count, "logs": len(files), "unreadable": sum(f["end"] != "unclean" for f in files),
+        "contradictions": sum(len(row["cross"]) for row in runs), "loss_ms_max": max(f["loss_ms"] for f in files),
+        "decisions": sum(f.get("decisions", 0) for f in files), "equal": sum(f.get("equal", 0) for f in files), "runs": runs,
     }  # fmt: skip
 
 
@@ -383,12 +454,17 @@ def main() -> None:
     sub = parser.add_subparsers(dest="what", required=True)
     for name, count in (("edits", 10000), ("kills", 90), ("replays", 200)):
         sub.add_parser(name).add_argument("--count", type=int, default=count)
+    several = sub.add_parser("stack")
+    several.add_argument("--count", type=int, default=10)
+    several.add_argument("--seed", type=int, default=5)
     sub.add_parser("speed").add_argument("--log", type=Path)
     sub.add_parser("recorder").add_argument("--arms", type=int, nargs="+", default=[1, 10])
     sub.add_parser("page").add_argument("log", type=Path)
     args = parser.parse_args()
     if args.what in ("edits", "kills", "replays"):
         result: Any = {"edits": edits, "kills": kills, "replays": replays}[args.what](args.count)
+    elif args.what == "stack":
+        result = stack(args.count, args.seed)
     elif args.what == "speed":
         result = speed(args.log)
     elif args.what == "recorder":

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from safety.inputs import KIND_OF, Input, Output, encode_input, encode_outputs
 from safety.log import SessionInfo, SessionLog
+from safety.log.keepout import SIGNAL as KEEPOUT
+from safety.log.keepout import Keepout
 from safety.log.seconds import (
     ALARM_TOPIC,
     ALARM_TYPE,
@@ -73,6 +75,7 @@ class Session:
         )  # fmt: skip
         self.log = Keeper(path, key, info, mono=self.rig.now, utc=UTC + seed * 1_000_000)
         self.overview = Overview(self.rig.now)
+        self.keepout = Keepout()
         self.state_hz = state_hz
         self.n = 0
         self.travel = 0.0
@@ -83,6 +86,8 @@ class Session:
 
     def event(self, n: int, kind: str, data: bytes, outputs: bytes, summary: str) -> None:
         topic = ORDER_TOPIC if kind in RARE else EVENT_TOPIC
+        if topic == ORDER_TOPIC:
+            self.keepout.step(kind, data, outputs)
         fields = {
             "schema_version": 1, "n": n, "stamp_mono": self.rig.now, "kind": kind, "state": str(self.rig.s.state),
             "summary": summary, "input": data, "outputs": outputs,
@@ -154,6 +159,7 @@ class Session:
             "drive": r.drive, "tracking_error": r.tracking_error, "late_ns": r.late_ns, "lease_id": r.lease_id,  # type: ignore[attr-defined]
         }  # fmt: skip
         self.overview.add_fields(ARM_SIGNALS, fields)
+        self.overview.add(KEEPOUT, self.keepout.of_state(fields))
         self.log.write("arm_state", "longhand_msgs/msg/ArmState", fields, self.rig.now)
 
     def write_block(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgpack
 
 from safety.inputs import ChangeOut, LeaseOut, Output, ReportIn, VerdictOut, decode_input, decode_outputs
+from safety.log.explain import explain
 from safety.log.reader import LogReader
 from safety.log.replay import begin, walk
 from safety.log.seconds import ALARM_TOPIC, CHANGE_TOPIC
@@ -26,7 +27,8 @@ from safety.states import State
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of state. n: the step, record: where it stands in the file, by: key or input that caused it."""
+    """One change of state. n: the step, record: where it stands in the file, by: key or input that caused it, step: the
+    whole step with its inputs (`safety.log.explain`)."""
 
     stamp: int
     n: int
@@ -35,6 +37,7 @@ class Change:
     new: str
     reason: str
     by: str
+    step: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def step_outputs(step: Step, kinds: tuple[bytes, ...]) -> list[Output]:
 def changes(log: LogReader) -> list[Change]:
     """Each change of state, from the governor's own outputs."""
     return [
-        Change(step.stamp, step.n, step.record, o.old, o.new, o.reason, o.by)
+        Change(step.stamp, step.n, step.record, o.old, o.new, o.reason, o.by, explain(step))
         for step in steps(log)
         for o in step_outputs(step, (b"change",))
         if isinstance(o, ChangeOut)
@@ -296,6 +299,24 @@ def timeline(log: LogReader) -> list[dict[str, Any]]:
     return rows
 
 
+def facts(log: LogReader) -> dict[str, Any]:
+    """What the header states about the session, and what became known in its course: the plans that were transferred and
+    the registrations that were made, with their hashes (a header is written before there are any)."""
+    details = _json(log.header["details"])
+    out: dict[str, Any] = {"header": details if isinstance(details, dict) else {}, "plans": [], "registrations": []}
+    for message in log.messages(("case/events",)):
+        f = log.decode(message)
+        detail = _json(f["detail"])
+        if not isinstance(detail, dict) or detail.get("ok") is False:
+            continue
+        if f["step"] == "case.plan" and "plan_hash" in detail:
+            out["plans"].append({"at": f["stamp_mono"], "by": f["who"], "sha256": detail["plan_hash"]})
+        elif f["step"] == "case.register":
+            keep = ("registration_epoch", "fre_mm", "tre95_mm", "ref_T_ct_sha256")
+            out["registrations"].append({"at": f["stamp_mono"], "by": f["who"], **{k: detail[k] for k in keep if k in detail}})
+    return out
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -321,6 +342,6 @@ def parse_time(text: str, log: LogReader) -> int:
 
 
 __all__ = [
-    "CHECKPOINT_TOPIC", "PEER_TOPIC", "AlarmLine", "Change", "Holder", "Stop", "alarm_lines", "changes", "holder_at",
-    "holders", "latency", "parse_time", "step_outputs", "stops", "time_in_states", "timeline",
+    "CHECKPOINT_TOPIC", "PEER_TOPIC", "AlarmLine", "Change", "Holder", "Stop", "alarm_lines", "changes", "facts",
+    "holder_at", "holders", "latency", "parse_time", "step_outputs", "stops", "time_in_states", "timeline",
 ]  # fmt: skip

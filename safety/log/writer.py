@@ -147,6 +147,8 @@ class SessionLog:
             foreign, _ = parse(note)
             if foreign.site != site:
                 raise LogError(f"a checkpoint of site {foreign.site!r} was handed over as one of {site!r}")
+            if foreign.session != self.info.session.hex():
+                raise LogError(f"a checkpoint of another session ({foreign.session[:16]}) was handed over")
             digest = foreign.digest()
             line = signature_line(foreign.text(), key_name(self.info.session.hex(), self.info.site), self._session_key)
         fields = {

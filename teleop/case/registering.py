@@ -1,6 +1,7 @@
 """Registering the patient: which landmarks to touch, the fit, its gates, and the planned line in the tracker's `ref`."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Registered:
             "gates": [{"name": g.name, "ok": bool(g.ok), "value": float(g.value), "limit": float(g.limit)} for g in self.registration.gates],
             "per_fiducial": [float(r) for r in self.registration.residuals_mm],
             "ref_T_ct": [float(x) for x in self.registration.ref_T_ct.ravel()],
+            "ref_T_ct_sha256": sha256(np.ascontiguousarray(self.registration.ref_T_ct, dtype=">f8").tobytes()).hexdigest(),
         }
 
 

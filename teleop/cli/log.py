@@ -11,12 +11,15 @@ import typer
 from safety.log import questions
 from safety.log.cdr import CdrError
 from safety.log.container import ContainerError
+from safety.log.explain import in_words
 from safety.log.privacy import load, open_fields
 from safety.log.reader import LogReader
 from safety.log.replay import ReplayError
 from safety.log.walk import NotALog
 
 app = typer.Typer(add_completion=False)
+#: Facts of the header that `info` prints; --json has all of them.
+STATED = ("inviting_institution", "invited_institution", "service", "operators", "consent_form_sha256", "git", "config_sha256")
 QUESTIONS = ("holder", "holds", "alarms", "travel", "latency", "timeline", "info", "export")
 
 
@@ -59,6 +62,21 @@ def main(
     raise typer.Exit(code)
 
 
+def _stated(details: Any, found: dict[str, Any]) -> list[str]:
+    """What the header says about the service, and plans and registrations that came later."""
+    lines = [f"{key.replace('_', ' ')}: {_shown(details[key])}" for key in STATED if isinstance(details, dict) and key in details]
+    lines += [f"plan {p['sha256']} by {p['by'][:12]}" for p in found["plans"]]
+    lines += [
+        f"registration {r.get('registration_epoch', '?')}, {r.get('ref_T_ct_sha256', 'no hash')}, TRE95 {r.get('tre95_mm', 0):.2f} mm"
+        for r in found["registrations"]
+    ]
+    return lines
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else str(value)
 
@@ -84,7 +102,10 @@ def _holds(reader: LogReader) -> tuple[Any, list[str]]:
     rows = questions.changes(reader)
     seconds_in = questions.time_in_states(reader)
     answer = {"changes": [asdict(c) for c in rows], "seconds_in": seconds_in}
-    lines = [f"{_s(reader, c.stamp)}  {c.old:>8} -> {c.new:<8} {c.reason}   (step {c.n}, by {c.by[:12]})" for c in rows]
+    lines = []
+    for c in rows:
+        lines.append(f"{_s(reader, c.stamp)}  {c.old:>8} -> {c.new:<8} {c.reason}   (step {c.n}, by {c.by[:12]})")
+        lines.append(f"{'':14}  input {in_words(c.step)}")
     spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in seconds_in.items())
     return answer, [*lines, f"time: {spent}"]
 
@@ -147,10 +168,13 @@ def _info(reader: LogReader) -> tuple[Any, list[str]]:
     counts: dict[str, int] = {}
     for message in reader.messages():
         counts[message.topic] = counts.get(message.topic, 0) + 1
-    answer = {"header": header, "complete": reader.complete, "seconds": (reader.end - reader.start) / 1e9, "messages": counts}
+    found = questions.facts(reader)
+    answer = {"header": header, "plans": found["plans"], "registrations": found["registrations"],
+              "complete": reader.complete, "seconds": (reader.end - reader.start) / 1e9, "messages": counts}  # fmt: skip
     lines = [
         f"session {header['session']}, site {header['site']}, arm {header['arm']}, case {header['case_id'] or '-'}",
         f"{answer['seconds']:.1f} s, {'complete' if reader.complete else 'cut off: no summary at its end'}",
+        *_stated(header["details"], found),
         *(f"  {n:9}  {topic}" for topic, n in sorted(counts.items())),
     ]
     return answer, lines

@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False)
 @app.command(epilog="Example: longhand replay out/logs/a.mcap      longhand replay a.mcap --ros --speed 10")
 def main(
     log: Annotated[Path, typer.Argument(metavar="LOG", help="Session log.")],
-    ros: Annotated[bool, typer.Option("--ros", "--rviz", help="Publish the log's topics on ROS instead.")] = False,
+    ros: Annotated[bool, typer.Option("--ros", "--rviz", help="Publish it on ROS instead, with joints and /tf.")] = False,
     speed: Annotated[float, typer.Option(min=0.01, max=1000.0, help="With --ros: times real time.")] = 1.0,
     start: Annotated[float, typer.Option(help="With --ros: begin here, seconds from the log's begin.")] = 0.0,
     prefix: Annotated[str, typer.Option(help="With --ros: put in front of every topic.")] = "/replay",

@@ -6,21 +6,25 @@ wrote along, so that hours open in a moment. A narrow range is read from the ful
 
 import json
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import asdict
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safety.inputs import CommandIn, OrderIn, decode_input, decode_outputs
+from safety.inputs import OrderIn, decode_input
 from safety.log.cdr import CdrError
+from safety.log.explain import explain, plain
+from safety.log.keepout import SIGNAL as KEEPOUT
+from safety.log.keepout import Keepout
 from safety.log.questions import alarm_lines, changes, holders
 from safety.log.reader import LogReader, Message
 from safety.log.seconds import ALARM_TOPIC, ARM_SIGNALS, CHANGE_TOPIC, LINK_SIGNALS, SECOND_TOPIC, STATUS_SIGNALS
 from safety.log.session import CLOSE_TOPIC, GAP_TOPIC
-from safety.log.steps import ORDER_TOPIC, Step, steps
+from safety.log.steps import EVENT_TOPIC, ORDER_TOPIC, steps
 
 #: Ranges up to this long are drawn from the samples themselves, s.
 DETAIL_S = 40.0
@@ -41,9 +45,15 @@ class ReviewLog:
         self.start, self.end = self.reader.start, self.reader.end
         self._lock = threading.Lock()
         self._second_cache: OrderedDict[int, dict[str, Array]] = OrderedDict()
+        self._keepouts = self._read_keepouts()
         self.overview_t, self.overview = self._read_overview()
         self.changes = self._read_changes()
         self.events = self._read_events()
+
+    @property
+    def has_governor(self) -> bool:
+        """False for the log of a console."""
+        return EVENT_TOPIC in self.reader.topics or ORDER_TOPIC in self.reader.topics
 
     # --- opening ---------------------------------------------------------------------------------------------------
 
@@ -66,6 +76,21 @@ class ReviewLog:
         samples = self._samples(self.start, self.end + 1)
         edges = np.arange(self.start, self.end + 1_000_000_000, 1_000_000_000, dtype=np.float64)
         return edges[1:], {name: _bucket(t_v[:, 0], t_v[:, 1], edges) for name, t_v in samples.items()}
+
+    def _read_keepouts(self) -> list[tuple[int, Keepout]]:
+        """(from when, what to keep out of), in order."""
+        out: list[tuple[int, Keepout]] = []
+        if ORDER_TOPIC not in self.reader.topics:
+            return out
+        now = Keepout()
+        for step in steps(self.reader, rare=True):
+            if now.step(step.kind, step.input, step.outputs):
+                out.append((step.stamp, copy(now)))
+        return out
+
+    def _keepout_at(self, at: int) -> Keepout | None:
+        index = bisect_right(self._keepouts, at, key=lambda row: row[0]) - 1
+        return self._keepouts[index][1] if index >= 0 else None
 
     def _read_changes(self) -> list[dict[str, Any]]:
         """Each change of state, holder or mode, in order."""
@@ -182,6 +207,10 @@ class ReviewLog:
                 table, suffix = STATUS_SIGNALS, ""
             else:
                 table, suffix = LINK_SIGNALS, f".{fields['path']}"
+            if message.topic == "arm_state" and (keepout := self._keepout_at(message.mono)) is not None:
+                distance = keepout.of_state(fields)
+                if distance is not None:
+                    rows.setdefault(KEEPOUT, []).append((float(message.mono), distance))
             for name, (key, factor) in table.items():
                 if key in fields:
                     rows.setdefault(name + suffix, []).append((float(message.mono), fields[key] * factor))
@@ -243,14 +272,14 @@ class ReviewLog:
         for topic in ("arm_state", "governor/status"):
             found = self.reader.last_before(topic, at) if topic in self.reader.topics else None
             if found is not None and at - found.mono < 5_000_000_000:
-                out[topic] = _plain({k: v for k, v in self.reader.decode(found).items() if k != "wire"})
+                out[topic] = plain({k: v for k, v in self.reader.decode(found).items() if k != "wire"})
                 out[topic]["age_ms"] = (at - found.mono) / 1e6
         change = None
         for row in self.changes:
             if row["stamp_mono"] > at:
                 break
             change = row
-        out["change"] = _plain(change) if change else None
+        out["change"] = plain(change) if change else None
         return out
 
     def decision(self, at: int, move: int = 0, record: int | None = None) -> dict[str, Any] | None:
@@ -280,43 +309,6 @@ class ReviewLog:
 
     def close(self) -> None:
         self.reader.close()
-
-
-def explain(step: Step) -> dict[str, Any]:
-    """A step in words: input fields (a command decoded), outputs, state."""
-    out: dict[str, Any] = {"n": step.n, "at": step.stamp, "kind": step.kind, "state": step.state, "summary": step.summary,
-                           "record": step.record, "bytes": len(step.input)}  # fmt: skip
-    if step.kind == "snapshot":
-        return {**out, "input": "the governor's whole memory, from which a replay can begin", "outputs": []}
-    try:
-        i = decode_input(step.input)
-        fields = {name: getattr(i, name) for name in i.__slots__}
-        if isinstance(i, CommandIn):
-            import msgpack
-
-            fields["data"] = msgpack.unpackb(i.data, raw=False)
-            fields["loop_age_ms"] = (i.now - fields["data"]["echo_state"]) / 1e6
-        out["input"] = _plain(fields)
-        out["outputs"] = [{"kind": type(o).__name__, **_plain(asdict(o))} for o in decode_outputs(step.outputs)]
-    except (ValueError, KeyError, TypeError) as error:
-        out["input"] = f"cannot be read: {error}"
-        out["outputs"] = []
-    return out
-
-
-def _plain(value: Any) -> Any:
-    """JSON-able copy: bytes as hex, arrays as lists."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).hex()
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)) or hasattr(value, "typecode"):
-        return [_plain(v) for v in value]
-    if hasattr(value, "__slots__") and not isinstance(value, (str, int, float)):
-        return {k: _plain(getattr(value, k)) for k in value.__slots__}
-    if isinstance(value, float) and value - value != 0:
-        return str(value)
-    return value
 
 
 def _json(text: str) -> Any:

@@ -193,7 +193,7 @@ def _plots(log: ReviewLog) -> str:
     wanted = [("loop_age", "loop age, ms (highest in each interval)", 1e3, 1), ("loss.0", "loss on path 0, %", 100, 1),
               ("rtt_p50.0", "round trip on path 0, ms", 1e3, 2), ("v_cap", "speed cap, mm/s", 1e3, 2),
               ("speed", "speed measured, mm/s", 1e3, 1), ("tracking_error", "tracking error, mm", 1e3, 1),
-              ("force", "force, N", 1, 1)]  # fmt: skip
+              ("clearance", "distance to the nearest keep-out, mm (lowest)", 1e3, 0), ("force", "force, N", 1, 1)]  # fmt: skip
     names = [name for name, *_ in wanted]
     series = log.series(names, log.start, log.end, 700) if (log.end - log.start) / 1e9 > 40 else _short(log, names)
     panels = {}
@@ -254,6 +254,13 @@ def _made(log: ReviewLog, verdict: dict[str, Any] | None, details: dict[str, Any
     for key in ("inviting_institution", "invited_institution", "service", "operators", "consent_form_sha256"):
         if key in details:
             rows.append([_e(key.replace("_", " ")), _e(details[key])])
+    known = questions.facts(log.reader)
+    rows += [["plan", f"<code>{_e(p['sha256'])}</code> at {_s(log, p['at'])} s"] for p in known["plans"]]
+    rows += [
+        ["registration", f"<code>{_e(r.get('ref_T_ct_sha256', 'no hash'))}</code> at {_s(log, r['at'])} s, "
+         f"FRE {r.get('fre_mm', 0):.2f} mm, TRE95 {r.get('tre95_mm', 0):.2f} mm"]
+        for r in known["registrations"]
+    ]  # fmt: skip
     bad = (verdict or {}).get("first_bad")
     if bad:
         rows.append(["first bad byte", _e(f"{bad['byte']}, behind record {bad['record']}: {bad['what']}")])

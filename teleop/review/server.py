@@ -87,7 +87,7 @@ class Review:
         self.verdict: dict[str, Any] | None = None
         self.replays: list[dict[str, Any] | None] = [None] * len(self.logs)
         self._plans: list[dict[str, Any] | None] = [None] * len(self.logs)
-        self._skeleton: Skeleton | None = None
+        self._skeletons: dict[str, Skeleton] = {}
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
@@ -132,7 +132,8 @@ class Review:
             try:
                 self.replays[index] = replay(steps(self.logs[index].reader)).to_json()
             except ReplayError as error:
-                self.replays[index] = {"ok": False, "error": str(error)}
+                # A console's log has no governor in it, so there is nothing to compare and nothing wrong.
+                self.replays[index] = {"ok": not self.logs[index].has_governor, "decisions": 0, "error": str(error)}
 
         self.replays[index] = None
         self.in_background(f"replay {index}", work)
@@ -185,11 +186,16 @@ class Review:
         out = self.logs[index].moment(self.mono(index, seconds))
         state = out.get("arm_state")
         if state:
-            if self._skeleton is None:
-                self._skeleton = Skeleton()
-            out["skeleton"] = self._skeleton.points(list(state["q"]))
+            out["skeleton"] = self._skeleton_of(index).points(list(state["q"]))
         out["utc"] = self.logs[index].reader.utc(out["at"]) / 1e9
         return out
+
+    def _skeleton_of(self, index: int) -> Skeleton:
+        config = _json(self.logs[index].header["details"]).get("config", {})
+        model = str(config.get("arm_model", "iiwa7"))
+        if model not in self._skeletons:
+            self._skeletons[model] = Skeleton(model)
+        return self._skeletons[model]
 
     def notes_of(self, index: int) -> Notes:
         log = self.logs[index]

@@ -15,7 +15,7 @@ from safety.log.whatif import parse_changes, what_if
 from safety.params import ParamError
 from safety.snapshot import SnapshotError, decode_situation, encode_situation
 from sim.campaign.rig import SURGEON
-from tests.log.logs import short_log
+from tests.log.logs import START, open_log, short_log
 from tests.log.sessions import MS, Recorded, drive_and_cut
 
 
@@ -158,6 +158,30 @@ def test_states_have_reasons_and_times_add_up(session):
         assert all(c.reason for c in questions.changes(log))
         total = sum(questions.time_in_states(log).values())
         assert total == pytest.approx((log.end - log.start) / 1e9)
+
+
+def test_each_change_of_state_has_the_inputs_it_was_decided_on(session):
+    with LogReader(session) as log:
+        last = questions.changes(log)[-1]
+        assert last.new == "HOLD" and last.step["kind"] == "tick" and last.step["input"]["now"] == last.stamp
+        granted = next(c for c in questions.changes(log) if "granted" in c.reason)
+        assert granted.step["input"]["order"]["op"] == "grant" and granted.step["input"]["order"]["holder"] == SURGEON
+    shown = run("log", session, "holds").stdout
+    assert "input tick:" in shown and "'op': 'grant'" in shown
+
+
+def test_what_became_known_in_the_course_of_a_session_stands_beside_its_header(tmp_path):
+    log = open_log(tmp_path / "a.mcap", details={"inviting_institution": "General", "operators": ["s-1", "s-2"]})
+    for step, detail in (("case.plan", {"ok": True, "plan_hash": "aa"}), ("case.plan", {"ok": False, "plan_hash": "bb"}),
+                         ("case.register", {"ok": True, "registration_epoch": 1, "fre_mm": 0.3, "tre95_mm": 0.5, "ref_T_ct_sha256": "cc"})):  # fmt: skip
+        log.write("case/events", "longhand_msgs/msg/CaseEvent",
+                  {"schema_version": 1, "stamp_mono": START, "who": "K", "step": step, "detail": json.dumps(detail)}, START)  # fmt: skip
+    log.close(START, "x")
+    with LogReader(log.path) as reader:
+        known = questions.facts(reader)
+    assert [p["sha256"] for p in known["plans"]] == ["aa"] and known["registrations"][0]["ref_T_ct_sha256"] == "cc"
+    shown = run("log", log.path, "info").stdout
+    assert "inviting institution: General" in shown and "operators: s-1, s-2" in shown and "plan aa" in shown and "registration 1, cc" in shown
 
 
 def test_alarms_and_latency(session):

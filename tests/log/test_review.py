@@ -307,3 +307,38 @@ def test_an_export_has_no_people_in_it_and_opens_as_mcap(tmp_path, session):
         rows = [m.decoded_message for m in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages()]
     assert rows[0].state == "ACTIVE" and rows[0].holder_name == rows[1].who and rows[0].holder_name.startswith("person ")
     assert rows[1].detail == "" and rows[1].step == "case.plan"
+
+
+# Keep-outs
+
+
+def test_the_distance_to_the_nearest_keep_out_is_the_governors_own(tmp_path):
+    from safety.log.keepout import Keepout
+
+    r = Recorded(tmp_path / "a.mcap")
+    r.rig.ready()
+    r.rig.qualified()
+    r.rig.scene(corridor=None, keepouts=[{"name": "dura", "kind": "sphere", "c": [0.4, 0.0, 0.0], "r": 0.05}])
+    path = r.close()
+    keepout = Keepout()
+    assert keepout.of((0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)) is None
+    with LogReader(path) as log:
+        from safety.log.steps import steps
+
+        assert sum(keepout.step(s.kind, s.input, s.outputs) for s in steps(log)) == 2, "the boot and the scene"
+    p = r.rig.params
+    # The tip frame looks down (x turned by 180 degrees): the tool stands above its tip.
+    assert keepout.of((0.4, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0)) == pytest.approx(0.3 - 0.05 - p.tool_radius - 2 * r.rig.s.scene.sigma_reg)
+    before = keepout.of((0.4, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0))
+    assert not keepout.step("order", b"scene but no order", b"") and keepout.of((0.4, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0)) == before
+
+
+def test_the_page_has_the_distance_to_the_keep_out_in_overview_and_detail(tmp_path):
+    words = [sys.executable, "bench/synthetic_session.py", str(tmp_path / "s.mcap"), "--seconds", "50"]
+    subprocess.run(words, check=True, capture_output=True, env={**__import__("os").environ, "PYTHONPATH": "."})
+    log = ReviewLog(tmp_path / "s.mcap")
+    wide = log.series(["clearance", "margin"], log.start, log.end, 100)["clearance"]
+    narrow = log.series(["clearance"], log.end - 5_000_000_000, log.end, 100)["clearance"]
+    seen = [v for v in wide["low"] if v is not None]
+    assert min(seen) > 0 and max(v for v in wide["high"] if v is not None) < 0.2
+    assert min(seen) - 1e-3 <= min(v for v in narrow["low"] if v is not None)

@@ -340,3 +340,12 @@ def test_exit_codes_and_json_of_the_command(log, tmp_path):
     missing = run(tmp_path / "none.mcap")
     assert missing.returncode == 1 and "none.mcap" in missing.stderr
     assert run().returncode == 2
+
+
+def test_a_checkpoint_of_another_session_is_not_taken_in(tmp_path):
+    a = open_log(tmp_path / "a.mcap")
+    other = open_log(tmp_path / "b.mcap", site="b", key=OTHER_KEY, session=b"o" * 16)
+    with pytest.raises(LogError, match="another session"):
+        a.peer_checkpoint("b", START, note=other.newest_note)
+    a.close(START, "x")
+    assert verify([a.path]).files[0].peers == []

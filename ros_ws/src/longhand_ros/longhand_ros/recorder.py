@@ -34,6 +34,8 @@ from longhand_ros import qos
 from safety.inputs import OrderIn, decode_input, encode_input
 from safety.log.cdr import CdrError, TypeStore
 from safety.log.disk import FULL, LOW, NO_GRANT, require_space
+from safety.log.keepout import SIGNAL as KEEPOUT
+from safety.log.keepout import Keepout
 from safety.log.privacy import CaseKey, key_file, load_or_make, seal_fields
 from safety.log.recording import Recording
 from safety.log.seconds import (
@@ -64,6 +66,8 @@ HEARTBEAT_NS = 50_000_000
 GRAPH_NS = 250_000_000
 GRAPH_SETTLED_NS = 2_000_000_000
 RECONNECT_NS = 500_000_000
+#: How often the distance to the nearest keep-out is worked out for the overview.
+KEEPOUT_NS = 100_000_000
 #: Topics of /<site>/<arm>/ that are recorded, beside what the governor sends by its socket. CRTK inputs are there so that
 #: a local client's commands show as they came; CRTK outputs repeat arm_state and are recorded on request only.
 TOPICS = frozenset({
@@ -162,6 +166,8 @@ class RecorderNode(Node):
         self.last_n: int | None = None
         self.overview = Overview(time.monotonic_ns())
         self.utc = UtcWatch()
+        self.keepout = Keepout()
+        self.next_keepout = 0
         self.shown = b""
         self.gaps_until = 0
         self.dropped_seen = 0
@@ -172,6 +178,7 @@ class RecorderNode(Node):
     def turn(self) -> None:
         """One turn of the loop."""
         now = time.monotonic_ns()
+
         if now >= self.next_graph:
             self.next_graph = now + (GRAPH_NS if now < self.settled else GRAPH_SETTLED_NS)
             self._find_topics()
@@ -236,6 +243,8 @@ class RecorderNode(Node):
             fields["input"] = self._sealed_note(fields["input"])
         cost = len(fields["input"]) + len(fields["outputs"])
         topic = ORDER_TOPIC if fields["kind"] in RARE else EVENT_TOPIC
+        if topic == ORDER_TOPIC:
+            self.keepout.step(fields["kind"], fields["input"], fields["outputs"])
         self.recording.put(topic, EVENT_TYPE, fields, now, publish_mono=stamp, cost=cost)
 
     def _find_topics(self) -> None:
@@ -289,7 +298,11 @@ class RecorderNode(Node):
         self.recording.put(topic, name, data, now)
         try:
             if topic == "arm_state":
-                self.overview.add_fields(ARM_SIGNALS, self.types.decode(name, data))
+                fields = self.types.decode(name, data)
+                self.overview.add_fields(ARM_SIGNALS, fields)
+                if now >= self.next_keepout:
+                    self.next_keepout = now + KEEPOUT_NS
+                    self.overview.add(KEEPOUT, self.keepout.of_state(fields))
             elif topic == "link/stats":
                 fields = self.types.decode(name, data)
                 self.overview.add_fields(LINK_SIGNALS, fields, f".{fields['path']}")

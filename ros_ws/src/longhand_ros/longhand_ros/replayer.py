@@ -1,11 +1,13 @@
 """`longhand replay LOG --ros`: a recorded session on ROS again, at any speed, frame-aligned, with the control events.
 
 The payloads are the recorded CDR bytes, untouched, under /replay (so that nothing live can be mistaken for them, or moved by
-them). Time is that of the recording: `/clock` is published too, for tools with use_sim_time. The order is that of the file and
+them); beside them joints, poses, transforms and the robot's description are made from each state, for tools that know no
+messages of ours (`replay_view.py`). Time is that of the recording: `/clock` is published too, for tools with use_sim_time. The order is that of the file and
 does not depend on the speed: a slow machine makes the replay late, never different.
 """
 
 import argparse
+import json
 import signal
 import sys
 import time
@@ -78,6 +80,7 @@ def play(node: Any, log: LogReader, prefix: str, speed: float, start_s: float, s
     clock = clock_class()
     clock_publisher = node.create_publisher(clock, "/clock", 10) if clock is not None else None
     time.sleep(SETTLE_S)
+    view = view_of(node, log, base)
     begin = log.start + int(start_s * 1e9)
     wall0 = time.monotonic()
     sent, next_clock = 0, begin
@@ -99,7 +102,26 @@ def play(node: Any, log: LogReader, prefix: str, speed: float, start_s: float, s
         if publisher is not None:
             publisher.publish(bytes(message.payload))
             sent += 1
+        if view is not None and message.topic == "arm_state":
+            view.show(log.decode(message), log.utc(message.mono))
     return sent
+
+
+def view_of(node: Any, log: LogReader, base: str) -> Any:
+    """A ReplayView of the log's arm, None when there is no arm in it or its model is not here."""
+    if "arm_state" not in log.topics:
+        return None
+    try:
+        from longhand_ros.replay_view import ReplayView
+
+        config = json.loads(log.header["details"]).get("config", {})
+        view = ReplayView(node, base, log.header["arm"], str(config.get("arm_model", "iiwa7")))
+    except (ImportError, OSError, ValueError, RuntimeError) as error:
+        print(f"joints and transforms are left out: {error}", file=sys.stderr)
+        return None
+    if not view.transforms:
+        print("/tf is left out: somebody else publishes it in this ROS domain (choose another ROS_DOMAIN_ID)", file=sys.stderr)
+    return view
 
 
 if __name__ == "__main__":

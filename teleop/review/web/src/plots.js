@@ -7,7 +7,7 @@ export const PLOTS = [
   { name: "loss", unit: "%", factor: 100, lines: [["loss.0", "#f4a261"], ["loss.1", "#b5e48c"]], labels: ["path 0", "path 1"] },
   { name: "speed and cap", unit: "mm/s", factor: 1e3, lines: [["speed", "#5ee38a"], ["v_cap", "#ffb020"]], labels: ["measured", "cap"] },
   { name: "tracking error", unit: "mm", factor: 1e3, lines: [["tracking_error", "#cdb4db"]] },
-  { name: "distance used as margin", unit: "mm", factor: 1e3, lines: [["margin", "#80ed99"]] },
+  { name: "distance to keep-out", unit: "mm", factor: 1e3, lines: [["clearance", "#80ed99"], ["margin", "#8fa3b8"]], labels: ["tool to the nearest", "what the speed law used"] },
   { name: "force", unit: "N", factor: 1, lines: [["force", "#ff9c9c"]] },
 ];
 export const SIGNALS = PLOTS.flatMap((p) => p.lines.map((l) => l[0]));
