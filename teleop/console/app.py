@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from teleop.console import consult_calls  # noqa: F401  (registers its calls)
 from teleop.console.calls import dispatch, motion_rights
+from teleop.console.cockpit import Cockpit
 from teleop.console.contracts import ConsoleError, Principal
 from teleop.console.fanout import Ended, Overflow
 from teleop.console.hub import Hub, Page, pack
@@ -82,6 +83,7 @@ def make_app(
     """The console application. `hosts`: names under which it answers (empty: any)."""
     tokens.guests = hub.together.guest
     intake = Intake(cache, max_upload) if max_upload else Intake(cache)
+    cockpit = Cockpit(hub)
 
     def bearer(request: Request) -> Principal | None:
         kind, _, token = request.headers.get("authorization", "").partition(" ")
@@ -160,9 +162,12 @@ def make_app(
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         await hub.start()
+        looking = asyncio.create_task(cockpit.run())
         try:
             yield
         finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             await hub.close()
 
     routes = [
@@ -175,6 +180,7 @@ def make_app(
         Route("/uploads/{id}", upload_file, methods=["PUT"]),
         Route("/uploads/{id}/finish", upload_finish, methods=["POST"]),
         Route("/robot/{site}/{name}", mesh),
+        *cockpit.routes(tokens),
         WebSocketRoute("/ws", socket),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

@@ -18,11 +18,13 @@ await build({
     "slice.worker": join(here, "src/image/slice.worker.js"),
     "scene.worker": join(here, "src/scene/scene.worker.js"),
     style: join(here, "src/style.css"),
+    cockpit: join(here, "src/cockpit.js"),
+    cockpit_style: join(here, "src/cockpit.css"),
   },
   external: ["/static/*"], bundle: true, minify: true, format: "esm", target: ["chrome110", "firefox115", "safari16"],
   outdir: out, legalComments: "eof", logLevel: "warning", charset: "utf8",
 });
-for (const name of ["console.html", "bedside.html", "icon.svg"]) copyFileSync(join(here, "src", name), join(out, name));
+for (const name of ["console.html", "bedside.html", "cockpit.html", "icon.svg"]) copyFileSync(join(here, "src", name), join(out, name));
 if (check) {
   const stale = readdirSync(out).filter((name) => {
     try { return !readFileSync(join(out, name)).equals(readFileSync(join(target, name))); } catch { return true; }
