@@ -213,11 +213,11 @@ class GovernorProcess:
         while self.running:
             self.turn()
 
-    def turn(self) -> None:
-        """One wake-up: whatever arrived, then what is due."""
+    def turn(self, *, wait: bool = True) -> None:
+        """One wake-up: whatever arrived, then what is due. Without `wait` it returns at once when nothing is."""
         now = time.monotonic_ns()
-        wait = max(0, min(self.next_tick, self.next_status) - now)
-        for fd, event in self.poll.poll(-(-wait // 1_000_000)):
+        pause = max(0, min(self.next_tick, self.next_status) - now) if wait else 0
+        for fd, event in self.poll.poll(-(-pause // 1_000_000)):
             if fd == self.listener.fileno():
                 self._accept()
             elif self.arm is not None and fd == self.arm.fileno():
@@ -228,7 +228,7 @@ class GovernorProcess:
         if now >= self.next_tick:
             late = now - self.next_tick
             self.do(TickIn(now, late, self._wall_step(now)))
-            self.next_tick = now + (TICK_NS if self._busy() else IDLE_TICK_NS)
+            self.next_tick = now + (TICK_NS if self.busy else IDLE_TICK_NS)
             if now >= self.next_arm and self.arm is None:
                 self._connect_arm(now)
             if now >= self.next_roles:
@@ -237,7 +237,9 @@ class GovernorProcess:
         if now >= self.next_status:
             self._send_status(now)
 
-    def _busy(self) -> bool:
+    @property
+    def busy(self) -> bool:
+        """A lease is out, something moves, or somebody has to act on a pause or a hold."""
         return self.s.lease is not None or self.s.state in MOVING or self.s.state in (State.PAUSE, State.HOLD)
 
     def _wall_step(self, now: int) -> int:
@@ -453,7 +455,7 @@ class GovernorProcess:
         if key != self.status_key:
             self.status_key = key
             self._send_status(time.monotonic_ns())
-        if self.s.state is not before and self._busy():
+        if self.s.state is not before and self.busy:
             self.next_tick = min(self.next_tick, time.monotonic_ns() + TICK_NS)
         elif type(i) is CommandIn:
             self.next_tick = min(self.next_tick, i.now + TICK_NS)
@@ -525,7 +527,7 @@ class GovernorProcess:
             self._record(self.s.n, now, "snapshot", encode_situation(self.s), b"\x90", "snapshot", None)
 
     def _send_status(self, now: int) -> None:
-        fast = self._busy() or self.s.auth.holder != ""
+        fast = self.busy or self.s.auth.holder != ""
         self.next_status = now + (STATUS_NS if fast else IDLE_STATUS_NS)
         if not self.peers:
             return

@@ -15,7 +15,7 @@ from typing import Any
 from safety.states import Mode
 from teleop.case.console_session import ConsoleSession, Pending
 from teleop.case.planning_door import ApprovedPlan, approve, plan_case
-from teleop.case.script import OrderRefused, ScriptTimeout, Waiting, pause, together, until
+from teleop.case.script import OrderRefused, ScriptTimeout, Turnstile, Waiting, pause, together, until
 from teleop.master.command_maker import Intention, Phase
 
 #: The script gives up a motion after so long (s): a person would have called the engineer.
@@ -27,6 +27,8 @@ MAX_CORRECTIONS = 5
 
 #: A hospital that is not prepared after so long is given up (s): thirty of them share one link and two cores.
 PREPARED_S = 1800.0
+#: Hospitals prepared at once: planning keeps a core busy for seconds, images fill a line.
+PREPARED_AT_ONCE = 3
 
 #: The demo's line test (s): marked DEMO, invalid as a certificate.
 LINE_TEST_S = 5.0
@@ -292,10 +294,14 @@ def _numbers(reply: dict[str, Any]) -> dict[str, Any]:
     return {k: reply[k] for k in ("lateral_mm", "angle_deg", "stand_off_mm", "scatter_mm", "grade") if k in reply}
 
 
-def ready(treatment: Treatment, signer: Any, report: Report) -> Waiting[None]:
-    """Everything at one hospital that nobody's hand is needed for."""
-    yield from prepare(treatment, signer, report)
-    yield from test_line(treatment, report)
+def ready(treatment: Treatment, signer: Any, report: Report, turnstile: Turnstile) -> Waiting[None]:
+    """Everything at one hospital that nobody's hand is needed for, a few hospitals at a time."""
+    yield from turnstile.enter()
+    try:
+        yield from prepare(treatment, signer, report)
+        yield from test_line(treatment, report)
+    finally:
+        turnstile.leave()
     treatment.line_tested = True
 
 
@@ -310,7 +316,8 @@ def operate(treatments: list[Treatment], signer: Any, report: Report) -> Waiting
     """The whole list: prepare every hospital, then take the arms in turn."""
     for treatment in treatments:
         yield from until(lambda t=treatment: t.session.up, 60.0, f"the link to {treatment.session.name} is up")  # type: ignore[misc]
-    yield from together(*(ready(treatment, signer, report) for treatment in treatments), rehearsals(treatments, report))
+    turnstile = Turnstile(PREPARED_AT_ONCE)
+    yield from together(*(ready(treatment, signer, report, turnstile) for treatment in treatments), rehearsals(treatments, report))
     released_ns = 0
     before: ConsoleSession | None = None
     for treatment in treatments:

@@ -7,6 +7,7 @@
     RUN/<site>/      sockets (0700), kept out of OUT because a socket's path must be short
 """
 
+import fcntl
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import IO
 
 from sim import layout
 from sim.phantom import generate
@@ -23,6 +25,7 @@ from teleop.case.case_file import write_case
 from teleop.case.site_config import FIRST_PORT, PORTS_PER_SITE, SiteConfig, save_site_config
 from teleop.case.surroundings import Surroundings
 from teleop.link.keys import make_directory
+from teleop.site.simulated import make_private, run_dir
 
 #: The historic list: one surgeon in Beijing, three robots in three cities, on 27 August 2019; more names for more sites.
 CITIES = (
@@ -36,6 +39,12 @@ CONSOLE = "beijing"
 #: Where a site's emulated WAN listens within its block of ports, and every port of a block that a demo uses.
 RELAY_OFFSET = 50
 PORT_OFFSETS = (0, 1, 2, 3, *(RELAY_OFFSET + i for i in range(6)))
+#: Hospitals with processes of their own, and how many of the others share one: a hospital of its own costs two cores some
+#: 20 % while it waits, one in a ward some 3 % (docs/results/fleet.md).
+OWN_PROCESSES = 3
+WARD_SIZE = 10
+#: Locks of the blocks of ports this process chose; the kernel lets go of them when it ends, however it ends.
+_LOCKS: list[IO[str]] = []
 #: RMS of one touch of the tracked probe, as the planner is told (mm).
 TOUCH_FLE_MM = 0.3
 #: Kind of service, for the header of the session logs.
@@ -44,7 +53,8 @@ SERVICE = "remote guidance of pedicle screws, simulated"
 
 @dataclass(frozen=True)
 class Demo:
-    """A laid-out demo. configs: one per hospital, in the surgeon's order."""
+    """A laid-out demo. configs: one per hospital, in the surgeon's order; the first `own` of them have processes of their
+    own, the others share a process in wards."""
 
     out: Path
     run: Path
@@ -53,6 +63,17 @@ class Demo:
     seed: int
     screws_per_site: int
     correction: bool
+    own: int
+
+    @property
+    def wards(self) -> dict[str, tuple[SiteConfig, ...]]:
+        """The hospitals that share a process, by the name of their ward."""
+        shared = self.configs[self.own :]
+        return {f"ward{i // WARD_SIZE + 1}": shared[i : i + WARD_SIZE] for i in range(0, len(shared), WARD_SIZE)}
+
+    def profile_of(self, site: str) -> str:
+        """The line of a hospital."""
+        return self.profiles[[c.site for c in self.configs].index(site)]
 
     @property
     def list_file(self) -> Path:
@@ -72,15 +93,28 @@ class Demo:
 
 
 def free_blocks(count: int) -> list[int]:
-    """Numbers of `count` blocks of ports that nobody uses now (another demo may run beside this one).
+    """Numbers of `count` blocks of ports that nobody uses now; other demos are kept off them until this process ends,
+    because a demo's ports are bound a minute after they were chosen.
 
     Raises OSError when there are not enough."""
+    folder = run_dir("ports")
+    make_private(folder.parent)
+    make_private(folder)
     found: list[int] = []
     for index in range(400):
-        if all(_is_free(FIRST_PORT + PORTS_PER_SITE * index + offset) for offset in PORT_OFFSETS):
-            found.append(index)
-            if len(found) == count:
-                return found
+        lock = (folder / str(index)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        if not all(_is_free(FIRST_PORT + PORTS_PER_SITE * index + offset) for offset in PORT_OFFSETS):
+            lock.close()
+            continue
+        found.append(index)
+        _LOCKS.append(lock)
+        if len(found) == count:
+            return found
     raise OSError(f"only {len(found)} of {count} blocks of ports are free from {FIRST_PORT} on; end other demos first")
 
 
@@ -132,7 +166,7 @@ def _first_patient(seed: int, folder: str, case_id: str) -> None:
 
 def prepare(
     out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str,
-    arm_model: str = "iiwa7",
+    arm_model: str = "iiwa7", own: int = OWN_PROCESSES,
 ) -> Demo:
     """Write everything a demo needs. arm_model: which arm stands in every hospital (a name or a YAML file).
 
@@ -172,7 +206,7 @@ def prepare(
         for job in jobs:
             job.result()
     profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))
-    demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction)
+    demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction, own)
     demo.events_file.write_text("")
     demo.list_file.write_text(json.dumps({
         "keys_dir": str(out / "keys"), "console": CONSOLE, "folder": str(out / "console"),

@@ -36,22 +36,37 @@ def relay_config(config: SiteConfig, profile: str, seed: int) -> dict[str, objec
 
 
 def processes(demo: Demo) -> list[Process]:
-    """Everything, in starting order; names are "<site>/<process>" and "console"."""
+    """Everything, in starting order; names are "<site>/<process>", "ward1/<process>" and "console"."""
     out = []
     installed = here()
-    for config, profile in zip(demo.configs, demo.profiles, strict=True):
+    for config in demo.configs[: demo.own]:
         given = {"site": config.site, "domain": str(config.domain), "config": str(demo.config_file(config.site))}
         for process in plan([LAUNCH / "hospital.launch.yaml"], given, installed).processes:
             out.append(replace(process, name=f"{config.site}/{process.name}"))
-        relay_file = demo.out / config.site / "relay.json"
-        relay_file.write_text(json.dumps(relay_config(config, profile, config.seed), indent=1))
-        out.append(_python(f"{config.site}/relay", "sim.network.relay", "--config", str(relay_file), domain=config.domain))
-        out.append(_python(
-            f"{config.site}/doctor", "sim.doctor", "--run-dir", str(config.run_dir), "--who", f"dr.{config.site}",
-            domain=config.domain,
-        ))
+        out += _around(demo, config.site, (config,))
+    for name, configs in demo.wards.items():
+        out.append(_python(f"{name}/hospitals", "longhand_ros.ward", *_configs(demo, configs), domain=configs[0].domain))
+        out += _around(demo, name, configs)
     out.append(_python(
         "console", "longhand_ros.console", "--list", str(demo.list_file), "--events", str(demo.events_file),
         domain=CONSOLE_DOMAIN,
     ))
     return out
+
+
+def _configs(demo: Demo, configs: tuple[SiteConfig, ...]) -> list[str]:
+    return [word for c in configs for word in ("--config", str(demo.config_file(c.site)))]
+
+
+def _around(demo: Demo, name: str, configs: tuple[SiteConfig, ...]) -> list[Process]:
+    """The lines to these hospitals and the doctors in them, one process each."""
+    relays = []
+    for config in configs:
+        relay_file = demo.out / config.site / "relay.json"
+        relay_file.write_text(json.dumps(relay_config(config, demo.profile_of(config.site), config.seed), indent=1))
+        relays += ["--config", str(relay_file)]
+    domain = configs[0].domain
+    return [
+        _python(f"{name}/relay", "sim.network.relay", *relays, domain=domain),
+        _python(f"{name}/doctor", "sim.doctor", *_configs(demo, configs), domain=domain),
+    ]

@@ -14,7 +14,7 @@ import psutil
 from sim.demo.fault import FaultPlan, Striker
 from sim.demo.judge import Truth, judge
 from sim.demo.outcome import FaultRow, Outcome, ScrewRow, SiteRow
-from sim.demo.prepare import Demo, prepare
+from sim.demo.prepare import OWN_PROCESSES, Demo, prepare
 from sim.demo.processes import processes
 from sim.demo.travel import travel_after
 from sim.demo.watch import EventLines, RoomWatch
@@ -46,6 +46,7 @@ class Options:
     correction: bool = True
     driver: str = "pybullet"
     arm_model: str = "iiwa7"
+    own: int = OWN_PROCESSES
     verbose: bool = False
 
 
@@ -86,7 +87,7 @@ class DemoRun:
         demo = prepare(
             self.options.out, self.options.sites, seed=self.options.seed, screws_per_site=self.options.screws_per_site,
             correction=self.options.correction, profile=self.options.profile, driver=self.options.driver,
-            arm_model=self.options.arm_model,
+            arm_model=self.options.arm_model, own=self.options.own,
         )
         self.say(f"patients, keys and configurations are there ({time.monotonic() - started:.0f} s)")
         try:
@@ -236,19 +237,21 @@ class DemoRun:
         )
 
     def _measure_usage(self, runner: Runner, demo: Demo) -> None:
-        """Memory (proportional share) and CPU since start of each site's processes."""
+        """Memory (proportional share) and CPU since start of each site's processes; a ward's, in equal parts."""
         elapsed = max(time.monotonic() - self._begin, 1.0)
-        for config in demo.configs:
+        houses = [(c.site, (c,)) for c in demo.configs[: demo.own]] + list(demo.wards.items())
+        for house, configs in houses:
             memory = cpu = 0.0
             for name in runner.alive():
-                if name.startswith(config.site + "/"):
+                if name.startswith(house + "/"):
                     try:
                         process = psutil.Process(runner.pid(name))
                         memory += process.memory_full_info().pss / 1e6
                         cpu += sum(process.cpu_times()[:2])
                     except psutil.Error:
                         continue
-            self.watched.usage[config.site] = (memory, 100.0 * cpu / elapsed)
+            for config in configs:
+                self.watched.usage[config.site] = (memory / len(configs), 100.0 * cpu / elapsed / len(configs))
 
     def _end(self, runner: Runner) -> None:
         runner.stop()

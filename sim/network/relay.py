@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,34 +85,36 @@ class Relay:
             self.close()
             raise
 
-    def turn(self, max_wait_s: float = 0.1) -> None:
-        """One turn of the loop: wait for bytes or for the next arrival, then move what is due."""
-        readers: dict[int, Callable[[], None]] = {}
-        writers: dict[int, Callable[[], None]] = {}
+    def readers(self) -> dict[int, Callable[[], None]]:
+        """What to call when a descriptor can be read."""
+        out: dict[int, Callable[[], None]] = {}
         for route in self._routes:
-            readers.update(route.readers())
-            writers.update(route.writers())
+            out.update(route.readers())
         if self._control is not None:
-            readers[self._control.fileno()] = self._accept_control
+            out[self._control.fileno()] = self._accept_control
         for client in self._clients:
-            readers[client.fileno()] = lambda c=client: self._serve(c)  # type: ignore[misc]
-        due = [d for r in self._routes if (d := r.next_due()) is not None]
-        wait = max_wait_s
-        if due:
-            wait = min(wait, max(0.0, (min(due) - time.monotonic_ns()) / 1e9))
-        ready_r, ready_w, _ = select.select(list(readers), list(writers), [], wait)
-        for fd in ready_r:
-            readers[fd]()
-        for fd in ready_w:
-            writers[fd]()
-        now = time.monotonic_ns()
+            out[client.fileno()] = lambda c=client: self._serve(c)  # type: ignore[misc]
+        return out
+
+    def writers(self) -> dict[int, Callable[[], None]]:
+        """What to call when a descriptor can be written."""
+        out: dict[int, Callable[[], None]] = {}
+        for route in self._routes:
+            out.update(route.writers())
+        return out
+
+    def next_due(self) -> int | None:
+        """When the next byte arrives somewhere (monotonic ns), None while nothing is on its way."""
+        return min((d for r in self._routes if (d := r.next_due()) is not None), default=None)
+
+    def move(self, now: int) -> None:
+        """Hand over what has arrived by `now`."""
         for route in self._routes:
             route.move(now)
 
-    def run(self, stop: Callable[[], bool]) -> None:
-        """Turn until `stop()`."""
-        while not stop():
-            self.turn()
+    def turn(self, max_wait_s: float = 0.1) -> None:
+        """One turn of the loop for this line alone."""
+        turn([self], max_wait_s)
 
     # --- faults ----------------------------------------------------------------------------------------------------
     def command(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -208,6 +210,27 @@ class Relay:
                 self._control_path.unlink(missing_ok=True)
 
 
+def turn(relays: Sequence[Relay], max_wait_s: float = 0.1) -> None:
+    """One turn of the loop: wait for bytes or for the next arrival on any of the lines, then move what is due."""
+    readers: dict[int, Callable[[], None]] = {}
+    writers: dict[int, Callable[[], None]] = {}
+    for relay in relays:
+        readers.update(relay.readers())
+        writers.update(relay.writers())
+    wait = max_wait_s
+    due = min((d for r in relays if (d := r.next_due()) is not None), default=None)
+    if due is not None:
+        wait = min(wait, max(0.0, (due - time.monotonic_ns()) / 1e9))
+    ready_r, ready_w, _ = select.select(list(readers), list(writers), [], wait)
+    for fd in ready_r:
+        readers[fd]()
+    for fd in ready_w:
+        writers[fd]()
+    now = time.monotonic_ns()
+    for relay in relays:
+        relay.move(now)
+
+
 def ask(control: Path | str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
     """Send one request to a relay's control socket and return the answer. Raises OSError if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
@@ -239,7 +262,7 @@ def _address(value: Any) -> tuple[str, int]:
 def main(argv: list[str] | None = None) -> int:
     """Entry of `python -m sim.network.relay`."""
     parser = argparse.ArgumentParser(prog="python -m sim.network.relay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, help="JSON: {profile, seed, control, forward: PORT, listen: PORT} or {..., routes: [{kind, path, listen, to}]}")
+    parser.add_argument("--config", type=Path, action="append", help="JSON (given again: one more line in the same process): {profile, seed, control, forward: PORT, listen: PORT} or {..., routes: [{kind, path, listen, to}]}")
     parser.add_argument("--site-base", type=int)
     parser.add_argument("--relay-base", type=int)
     parser.add_argument("--host", default="127.0.0.1")
@@ -247,33 +270,39 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--control", type=Path, help="path of the Unix control socket")
     args = parser.parse_args(argv)
+    relays: list[Relay] = []
     try:
-        if args.config is not None:
-            routes, name, seed, control = _from_config(args.config)
+        if args.config:
+            given = [_from_config(file) for file in args.config]
         elif args.site_base is not None and args.relay_base is not None:
-            routes = site_routes(args.site_base, args.relay_base, args.host)
-            name, seed, control = args.profile, args.seed, args.control
+            given = [(site_routes(args.site_base, args.relay_base, args.host), args.profile, args.seed, args.control)]
         else:
             parser.error("either --config, or --site-base and --relay-base")
-        relay = Relay(routes, profile(name), seed, control)
+        for routes, name, seed, control in given:
+            relays.append(Relay(routes, profile(name), seed, control))
     except (ValueError, OSError) as e:
         print(f"relay: {e}", file=sys.stderr)
+        for relay in relays:
+            relay.close()
         return 1
     ended: list[int] = []
     for s in (signal.SIGINT, signal.SIGTERM):
         signal.signal(s, lambda number, _: ended.append(number))
-    ports = ", ".join(f"{r.kind}/{r.listen[1]}->{r.to[1]} (path {r.path})" for r in routes)
-    print(f"relay: {name}: {relay.wan.about}; seed {seed}; {ports}", flush=True)
+    for relay, (routes, name, seed, _) in zip(relays, given, strict=True):
+        ports = ", ".join(f"{r.kind}/{r.listen[1]}->{r.to[1]} (path {r.path})" for r in routes)
+        print(f"relay: {name}: {relay.wan.about}; seed {seed}; {ports}", flush=True)
     print("relay: datagrams get the whole model; TCP can only be delayed and stalled here", flush=True)
     try:  # a network does not wait for the processor: without this, a busy machine adds outages that no profile has
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     except OSError:
         print("relay: SCHED_FIFO is not permitted: on a busy machine delays exceed the profile's", flush=True)
     try:
-        relay.run(lambda: bool(ended))
+        while not ended:
+            turn(relays)
     finally:
-        print("relay: " + json.dumps(relay.stats()), flush=True)
-        relay.close()
+        for relay in relays:
+            print("relay: " + json.dumps(relay.stats()), flush=True)
+            relay.close()
     return 0
 
 

@@ -81,6 +81,27 @@ class Script:
         self.done, self.error = True, error
 
 
+class Turnstile:
+    """Lets at most `places` scripts at once through the same stretch, in the order in which they came."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._queue: list[object] = []
+
+    def enter(self) -> Waiting[None]:
+        """Wait for a place; `leave` gives it back."""
+        ticket = object()
+        self._queue.append(ticket)
+        while not (self._free and self._queue[0] is ticket):
+            yield
+        self._queue.pop(0)
+        self._free -= 1
+
+    def leave(self) -> None:
+        """Give the place to the next."""
+        self._free += 1
+
+
 def together(*generators: Waiting[Any]) -> Waiting[list[Any]]:
     """Run several scripts side by side; returns their results in order. The first error ends all and is raised."""
     scripts = [Script(g) for g in generators]

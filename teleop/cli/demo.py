@@ -27,6 +27,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="folder for logs, plans and images (default: a new temporary one)")] = None,
     json: Annotated[Path | None, typer.Option(help="write the outcome as JSON here (- for standard output)")] = None,
     driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
+    own_processes: Annotated[int, typer.Option(min=0, help="hospitals with processes of their own; the others share one in wards of ten")] = 3,
     arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every hospital")] = "iiwa7",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what every process prints")] = False,
 ) -> None:
@@ -54,7 +55,9 @@ def command(
     if out and out.exists() and any(out.iterdir()):
         raise typer.BadParameter(f"{out} is not empty; name a new folder, nothing is overwritten", param_hint="--out")
     screen = Console(stderr=True)
-    options = Options(folder, sites, screws_per_site, seed, profile, parsed, correction, driver, arm, verbose)
+    if not screen.is_terminal:
+        screen.width = 140  # a file or a pipe has no width: the table must not be cut to 80 columns
+    options = Options(folder, sites, screws_per_site, seed, profile, parsed, correction, driver, arm, own_processes, verbose)
     run = DemoRun(options, lambda line: print(line, file=sys.stderr, flush=True))
     interrupted = False
 

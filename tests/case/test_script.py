@@ -1,5 +1,5 @@
 
-from teleop.case.script import Script, ScriptTimeout, pause, together, until
+from teleop.case.script import Script, ScriptTimeout, Turnstile, pause, together, until
 
 S = 1_000_000_000
 
@@ -49,3 +49,39 @@ def test_an_error_in_one_script_ends_all_of_them():
     script = run(together(good(), bad()), [i * S for i in range(5)])
     assert isinstance(script.error, ValueError)
     assert cleaned == [True]
+
+
+def test_a_turnstile_lets_so_many_through_at_once_in_the_order_they_came():
+    turnstile, inside, order, most = Turnstile(2), set(), [], []
+
+    def visit(name, seconds):
+        yield from turnstile.enter()
+        inside.add(name)
+        order.append(name)
+        most.append(len(inside))
+        try:
+            yield from pause(seconds)
+        finally:
+            inside.discard(name)
+            turnstile.leave()
+        return name
+
+    script = run(together(*(visit(n, 1 + n % 3) for n in range(7))), [i * S for i in range(40)])
+    assert script.result == list(range(7))
+    assert order == list(range(7))
+    assert max(most) == 2 and not inside
+
+
+def test_who_fails_inside_gives_the_place_back():
+    turnstile = Turnstile(1)
+
+    def bad():
+        yield from turnstile.enter()
+        try:
+            yield from pause(1)
+            raise ValueError("no safe screw")
+        finally:
+            turnstile.leave()
+
+    run(together(bad()), [i * S for i in range(5)])
+    assert run(turnstile.enter(), [S, 2 * S]).done

@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 NAME = "longhand_ros"
-NODES = ("arm", "governor_adapter", "gateway", "case", "recorder", "console")
+NODES = ("arm", "governor_adapter", "gateway", "case", "recorder", "console", "ward")
 
 setup(
     name=NAME,

@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import rclpy
+from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
@@ -51,11 +52,13 @@ SAY_NS = 60_000_000_000
 class ArmProcess:
     """See the module."""
 
-    def __init__(self, config: SiteConfig, model_name: str, phantom: Path | None, crtk: str = "/crtk_arm") -> None:
+    def __init__(
+        self, config: SiteConfig, model_name: str, phantom: Path | None, crtk: str = "/crtk_arm", context: Context | None = None
+    ) -> None:
         self.model = load_model(model_name)
         self.kin = warm(self.model)
         now = time.monotonic_ns()
-        self.node = Node("arm", namespace=f"/{config.site}/{config.arm}")
+        self.node = Node("arm", namespace=f"/{config.site}/{config.arm}", context=context)
         self.room: SimRoom | RealRoom
         if config.driver == "crtk":
             self.room = RealRoom(self.node, crtk, self.model)
@@ -83,6 +86,10 @@ class ArmProcess:
                 self._next_world = now
         else:
             now = self.pacer.wait(self.loop.period_ns)
+        self.step(now)
+
+    def step(self, now: int) -> None:
+        """One period of the loop at robot time `now`; does not wait."""
         parked = self.loop.parked
         report = self.loop.tick(now)
         self.room.tick(now, moving=not self.loop.parked)

@@ -20,6 +20,7 @@ import numpy as np
 import rclpy
 from longhand_msgs.msg import ArmState, CaseEvent, Heartbeat, LinkStats, TrackerSample
 from longhand_msgs.srv import CaseOrder
+from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
@@ -51,8 +52,8 @@ def _pose(msg: Any) -> np.ndarray:
 class CaseNode(Node):
     """See the module."""
 
-    def __init__(self, config: SiteConfig) -> None:
-        super().__init__("case", namespace=f"/{config.site}/{config.arm}")
+    def __init__(self, config: SiteConfig, context: Context | None = None) -> None:
+        super().__init__("case", namespace=f"/{config.site}/{config.arm}", context=context)
         self.config = config
         self.questions = Questions()
         self.events = self.create_publisher(CaseEvent, "case/events", qos.EVENTS)

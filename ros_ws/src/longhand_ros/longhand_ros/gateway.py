@@ -17,6 +17,7 @@ import msgpack
 import rclpy
 from longhand_msgs.msg import ArmState, Heartbeat, LinkStats, LogCheckpoint, LogPeerCheckpoint, TrackerSample, UiAction
 from longhand_msgs.srv import CaseOrder
+from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.utilities import remove_ros_args
 
@@ -69,8 +70,8 @@ def tracker_fields(m: Any) -> dict[str, Any]:
 class GatewayNode(Node):
     """Topics in and out, the case's service, and the one loop. Raises LinkError, OSError at construction."""
 
-    def __init__(self, config: SiteConfig) -> None:
-        super().__init__("gateway", namespace=f"/{config.site}/{config.arm}")
+    def __init__(self, config: SiteConfig, context: Context | None = None) -> None:
+        super().__init__("gateway", namespace=f"/{config.site}/{config.arm}", context=context)
         self.config = config
         keys = load_secret(config.keys_dir / config.site)
         orders, stop, streams = site_ports(config.base_port)
@@ -102,7 +103,10 @@ class GatewayNode(Node):
         if self.gateway.held():
             wait = max(EXPECTING_WAIT_MS, (self.next_arm - time.monotonic_ns()) / 1e6)
         self.link.wait(wait, [governor] if governor is not None else [])
-        now = time.monotonic_ns()
+        self.step(time.monotonic_ns())
+
+    def step(self, now: int) -> None:
+        """Take and send what there is at robot time `now`; does not wait."""
         self._take_topics(now)
         self.gateway.turn(now)
         self._case_orders(now)
