@@ -115,13 +115,17 @@ class Cockpit:
                 "case": {"id": case.get("case_id", ""), "screw": case.get("screw", ""), "step": case.get("screw_step", ""), "placed": case.get("placed", []),
                          "done": case.get("done", [])},
                 "line": {"age_ms": None if self.ages[name] is None else (self.ages[name] or 0.0) * 1e3, "rtt_ms": view.link.get("rtt_ms"),
-                         "loss": view.link.get("loss"), "paths": view.link.get("paths", []), "carrier": view.link.get("carrier", ""), "why": view.link.get("why", "")},
+                         "loss": view.link.get("loss"), "paths": view.link.get("paths", []),
+                         "carrier": view.link.get("carrier", ""), "why": view.link.get("why", "")},
                 "warning": {"on": watch.warning, "for_s": (now - watch.since) / 1e9 if watch.warning else 0.0, "score": round(watch.score, 2),
                             "count": tally.warnings},
                 "use": tally.use, "seconds": {k: round(v, 1) for k, v in tally.seconds.items()}, "unseen_s": round(tally.unseen_s, 1),
                 "holds": tally.holds, "holds_warned": tally.warned_holds, "holds_per_hour": tally.holds_per_hour,
                 "accuracy": tally.accuracy,
-                "trend": [[round(p.t - now / 1e9, 1), None if p.age_s is None else round(p.age_s * 1e3, 1), p.loss, round(p.score, 2)] for p in list(tally.trend)[-TREND_SENT:]],
+                "trend": [
+                    [round(p.t - now / 1e9, 1), None if p.age_s is None else round(p.age_s * 1e3, 1), p.loss, round(p.score, 2)]
+                    for p in list(tally.trend)[-TREND_SENT:]
+                ],
             })  # fmt: skip
         return {"sites": rows, "pages": len(self.hub.pages), "horizon_s": WarningParams().horizon_s}
 

@@ -172,7 +172,12 @@ def test_a_prometheus_with_a_wrong_token_is_turned_away(console: tuple[int, str,
     words = [prometheus, f"--config.file={file}", f"--storage.tsdb.path={tmp_path / 'tsdb'}", f"--web.listen-address=127.0.0.1:{own}", "--log.level=error"]
     server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        targets = wait_for(lambda: [t for t in ask(own, "/api/v1/targets")["activeTargets"] if t["labels"]["job"] == "longhand-console" and t["health"] == "down"])
+
+        def refused() -> list[Any]:
+            targets = ask(own, "/api/v1/targets")["activeTargets"]
+            return [t for t in targets if t["labels"]["job"] == "longhand-console" and t["health"] == "down"]
+
+        targets = wait_for(refused)
         assert "401" in targets[0]["lastError"]
     finally:
         server.terminate()

@@ -19,7 +19,7 @@ def two(rate: float = MB) -> Budget:
 def send_all(b: Budget, seconds: float, wants: dict[str, tuple[Plane, int]], each_ms: int = 10) -> tuple[Budget, dict[str, int]]:
     """Everybody asks for one packet after another for so long; bytes sent by site."""
     sent = dict.fromkeys(wants, 0)
-    for k in range(int(seconds * 1000 / each_ms)):
+    for _ in range(int(seconds * 1000 / each_ms)):
         b = step(b, b.at + each_ms * MS, frozenset(wants))
         for site, (plane, size) in wants.items():
             while True:
