@@ -452,19 +452,17 @@ def page(log: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sub = parser.add_subparsers(dest="what", required=True)
-    for name, count in (("edits", 10000), ("kills", 90), ("replays", 200)):
-        sub.add_parser(name).add_argument("--count", type=int, default=count)
-    several = sub.add_parser("stack")
-    several.add_argument("--count", type=int, default=10)
-    several.add_argument("--seed", type=int, default=5)
+    for name, count, seed in (("edits", 10000, 1), ("kills", 90, 2), ("replays", 200, 3), ("stack", 10, 5)):
+        several = sub.add_parser(name)
+        several.add_argument("--count", type=int, default=count)
+        several.add_argument("--seed", type=int, default=seed)
     sub.add_parser("speed").add_argument("--log", type=Path)
     sub.add_parser("recorder").add_argument("--arms", type=int, nargs="+", default=[1, 10])
     sub.add_parser("page").add_argument("log", type=Path)
     args = parser.parse_args()
-    if args.what in ("edits", "kills", "replays"):
-        result: Any = {"edits": edits, "kills": kills, "replays": replays}[args.what](args.count)
-    elif args.what == "stack":
-        result = stack(args.count, args.seed)
+    if args.what in ("edits", "kills", "replays", "stack"):
+        run = {"edits": edits, "kills": kills, "replays": replays, "stack": stack}[args.what]
+        result: Any = run(args.count, args.seed)
     elif args.what == "speed":
         result = speed(args.log)
     elif args.what == "recorder":

@@ -1,5 +1,6 @@
 """The recorder as a process: with a governor that talks, topics that flow, and ends of every kind."""
 
+import hashlib
 import json
 import os
 import signal
@@ -8,26 +9,33 @@ import sys
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from safety.log import verify
 from safety.log.reader import LogReader
 from safety.log.steps import steps
+from safety.params import Params
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 REPO = Path(__file__).parents[2]
 STUB = Path(__file__).with_name("governor_stub.py")
 
+SESSION = "5e" * 16
 PUBLISHER = """
 import sys, time, rclpy
-from longhand_msgs.msg import ArmState, CaseEvent
+from longhand_msgs.msg import ArmState, CaseEvent, UiAction, VideoFrame
 from longhand_ros import qos
 rclpy.init()
 node = rclpy.create_node("arm", namespace="/a/arm1")
 arm = node.create_publisher(ArmState, "arm_state", qos.ARM_STATE_OFFERED)
 case = node.create_publisher(CaseEvent, "case/events", qos.EVENTS)
 case.publish(CaseEvent(schema_version=1, stamp_mono=1, who="bedside", step="note", detail='{"note": "a private word"}'))
+ui = node.create_publisher(UiAction, "ui/actions", qos.EVENTS)
+ui.publish(UiAction(schema_version=1, who="Dr. Sun (beijing)", action="room.chat", detail='{"text": "another private word"}'))
+video = node.create_publisher(VideoFrame, "video/frames", qos.EVENTS)
+video.publish(VideoFrame(schema_version=1, stamp_mono=5, stream="room", frame_id=17, sha256=list(range(32))))
 print("publishing", flush=True)
 while True:
     arm.publish(ArmState(schema_version=1, stamp_mono=time.monotonic_ns(), q=[0.1] * 7, speed=0.004))
@@ -47,8 +55,11 @@ class Site:
             capture_output=True,
         )  # fmt: skip
         self.config = folder / "site.toml"
+        (folder / "form.txt").write_text("I consent")
         self.config.write_text(
             f'site = "a"\nrun_dir = "{folder}"\nlog_dir = "{folder}/logs"\nkeys_dir = "{folder}/keys"\n'
+            f'session = "{SESSION}"\ninviting_institution = "County"\ninvited_institution = "General"\n'
+            f'service = "guidance"\noperators = ["s-1", "b-2"]\nconsent_form = "{folder}/form.txt"\n'
         )
         self.stub = self.spawn(sys.executable, STUB, folder / "governor.sock", rate, 200)
         assert self.stub.stdout.readline().startswith("listening")
@@ -100,7 +111,8 @@ def recorded(path: Path, topic: str) -> int:
 def test_sigterm_ends_the_log_cleanly_with_governor_and_topics_in_it(site):
     site.spawn(sys.executable, "-c", PUBLISHER).stdout.readline()
     child, path = site.recorder()
-    site.until(lambda: recorded(path, "arm_state") > 100 and recorded(path, "case/events") == 1)
+    site.until(lambda: recorded(path, "arm_state") > 100 and recorded(path, "case/events") == 1
+               and recorded(path, "ui/actions") == 1 and recorded(path, "video/frames") == 1)  # fmt: skip
     child.send_signal(signal.SIGTERM)
     assert child.wait(30) == 0 and "closed" in child.stdout.read()
     report = verify([path]).files[0]
@@ -111,7 +123,19 @@ def test_sigterm_ends_the_log_cleanly_with_governor_and_topics_in_it(site):
         details = json.loads(log.header["details"])
         assert details["versions"]["rclpy"] and details["case_key_id"]
         assert sum(1 for _ in log.messages(("log/second",))) >= 1
-    assert b"a private word" not in path.read_bytes()
+        assert log.header["session"] == SESSION and details["operators"] == ["s-1", "b-2"]
+        assert (details["inviting_institution"], details["invited_institution"]) == ("County", "General")
+        assert details["consent_form_sha256"] == hashlib.sha256(b"I consent").hexdigest()
+        assert details["thresholds"]["lease_ns"] == Params().lease_ns
+        assert Params.from_dict(msgpack.unpackb(log.header["params"])) == Params()
+        action = log.decode(next(log.messages(("ui/actions",))))
+        assert (action["who"], action["action"]) == ("Dr. Sun (beijing)", "room.chat")
+        frame = log.decode(next(log.messages(("video/frames",))))
+        assert (frame["frame_id"], bytes(frame["sha256"])) == (17, bytes(range(32)))
+        clock = log.decode(next(log.messages(("clock",))))
+        assert clock["clock"] == "utc" and abs(clock["offset"] + clock["stamp_mono"] - time.time_ns()) < 600e9
+        assert any(log.decode(m)["process"] == "recorder" for m in log.messages(("heartbeat",)))
+    assert b"private word" not in path.read_bytes()
     read_by_others(path)
 
 
