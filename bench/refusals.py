@@ -25,6 +25,8 @@ from safety.params import MS
 from sim.campaign.rig import HOME, OBSERVER, OTHER, STRANGER, SURGEON, Rig
 
 Frame = tuple[bytes, str]
+#: The holder's key, with a frame that a stalled line held up for longer than A_hold.
+LATE = "late"
 
 
 def pack(c: Command) -> bytes:
@@ -56,10 +58,11 @@ class Attacker:
         return self.rng.choice(self.wire), SURGEON
 
     def stale(self) -> Frame:
-        """New number, old picture."""
-        return pack(
-            self.good(echo_state=self.rig.now - self.rig.params.a_hold_ns - self.rng.randint(1, 10**10))
-        ), SURGEON
+        """New number, old picture: older than the one before, or a good frame that came long after its picture."""
+        if self.rng.random() < 0.5:
+            return pack(self.good(echo_state=self.rig.s.last_echo - self.rng.randint(1, 10**9))), SURGEON
+        released = {"press": 0, "target": None} if self.rng.random() < 0.5 else {}
+        return pack(self.good(echo_state=self.rig.s.last_echo + self.rng.randint(0, 40 * MS), **released)), LATE
 
     def future(self) -> Frame:
         """An echo of a frame that the robot has not sent yet, a number too far ahead, a grant to come."""
@@ -150,6 +153,9 @@ def measure(count: int, seed: int) -> dict[str, Any]:
                 assert any(isinstance(o, LeaseOut) for o in control.send(pack(attacker.good())))
             data, key = make()
             here = rig.fork()
+            if key == LATE:
+                key = SURGEON
+                here.now += here.params.a_hold_ns + rng.randint(41 * MS, 10**10)
             before = here.s.accepted
             t = time.thread_time_ns()
             outs = here.send(data, key=key)

@@ -175,7 +175,8 @@ def recorder(folder: Path) -> None:
 
 
 def console(folder: Path, base: int, who: str, attack: bool) -> None:
-    """who: the principal whose keys it has. Commands are read from standard input: `press MODE PATH_HASH WAY`, `release`, `epoch`."""
+    """who: the principal whose keys it has. Commands are read from standard input: `press MODE PATH_HASH WAY`, `release`;
+    an attacker (`attack`) waits for `go`."""
     from teleop.link.console import ConsoleLink
     from teleop.link.endpoint import direct_endpoint
     from teleop.link.events import StateFrame
@@ -187,7 +188,8 @@ def console(folder: Path, base: int, who: str, attack: bool) -> None:
     endpoint = direct_endpoint(SITE, load_roles(keys).site_key(SITE), base)
     link = ConsoleLink(endpoint, load_secret(keys / who), versions=VERSIONS, tcp_fallback=False).start()
     rng = random.Random(os.getpid())
-    hand: Hand | None = None
+    hand: _PatientHand | None = None
+    attacking = False
     frame: Frame | None = None
     newest: dict[str, Any] = {}
     epoch, last_seq = -1, 0
@@ -200,15 +202,20 @@ def console(folder: Path, base: int, who: str, attack: bool) -> None:
         for event in link.poll():
             if isinstance(event, StateFrame):
                 with contextlib.suppress(StateError):
+                    if not newest:
+                        print("state frames arrive", flush=True)
                     newest = decode_state(event.data)
                     frame = _frame(newest)
         words = _words()
         if words[:1] == ["press"] and frame is not None:
             way = np.array([float(x) for x in words[3].split(",")])
-            hand = Hand(words[1], bytes.fromhex(words[2].strip("-")), np.zeros(7), way, rng, 0)
-            hand.seq = last_seq
+            ordinal = hand.ordinal if hand is not None else 10
+            hand = _PatientHand(words[1], bytes.fromhex(words[2].strip("-")), np.zeros(7), way, rng, 0)
+            hand.seq, hand.ordinal = last_seq, ordinal
         elif words[:1] == ["release"] and hand is not None:
             hand.wants = False
+        elif words[:1] == ["go"]:
+            attacking = True
         now = time.monotonic_ns()
         if now < next_send or frame is None:
             continue
@@ -218,13 +225,15 @@ def console(folder: Path, base: int, who: str, attack: bool) -> None:
             if hand is not None:
                 hand.seq = 0
         if hand is None:
-            hand = Hand("servo", b"", np.zeros(7), np.array([0.0, 0.0, 1.0]), rng, 1 << 62)
+            hand = _PatientHand("servo", b"", np.zeros(7), np.array([0.0, 0.0, 1.0]), rng, 1 << 62)
             hand.seq = last_seq
         hand.receive(frame)
         command = hand.command(now)
         if command is None:
             continue
         last_seq = hand.seq
+        if attack and not attacking:
+            continue
         if attack:
             to = [float(x) for x in frame.setpoint]
             to[2] += 0.004
@@ -237,6 +246,15 @@ def console(folder: Path, base: int, who: str, attack: bool) -> None:
 
 #: An attacker's frames are told apart by their sequence numbers: this far ahead of the holder's (inside the allowed jump).
 ATTACK_SEQ = 600
+
+
+class _PatientHand(Hand):
+    """On a loaded machine a press may have to wait for the line to be healthy: until then it follows the standing tool."""
+
+    def _target(self, f: Frame) -> tuple[float, ...]:
+        if f.state not in ("ACTIVE", "DEGRADED"):
+            self.base, self.moved = f.setpoint, 0.0
+        return super()._target(f)
 
 
 def _frame(state: dict[str, Any]) -> Frame:

@@ -51,6 +51,7 @@ class Kind:
     later: Callable[["Runner"], None] | None = None  # half a second after
     check: Callable[["Runner"], list[str]] | None = None
     watch_ns: int = 1200 * MS
+    prepare: Callable[["Runner"], None] | None = None  # before the grant
 
 
 @dataclass
@@ -102,7 +103,6 @@ class Runner:
         self.ticks = self.leases = Table(np.zeros((1, 1)))
         self.registration = 0
         self.stopped: list[str] = []
-        self.attackers = 0
         self._new_keys()
 
     # --- processes ---------------------------------------------------------------------------------------------------
@@ -216,6 +216,7 @@ class Runner:
                     self.until(lambda: (self.folder / "arm.sock").exists(), "the arm listens", 60.0)
                     self.ticks = Table.open(self.folder / "ticks", TICK, TICKS, new=False)
                     self.leases = Table.open(self.folder / "leases", LEASE, LEASES, new=False)
+        self.tell_console("release")  # a deadman that is down at a grant moves nothing until it was up
         self.until(lambda: self.status.get("state"), "a status")
         end = time.monotonic() + 60.0
         while self.status.get("state") != "READY" or self.status.get("holder"):
@@ -259,11 +260,14 @@ class Runner:
             self.until(lambda: path in self.status.get("paths", ()), "the arm took the path")
         self.must("grant", holder=self.sam)
         self.until(lambda: not self.status.get("blockers", ["?"]), "nothing blocks")
-        line = f"press {mode} {path.hex() or '-'} {','.join(f'{x:.9f}' for x in way)}\n"
+        self.tell_console(f"press {mode} {path.hex() or '-'} {','.join(f'{x:.9f}' for x in way)}")
+
+    def tell_console(self, line: str) -> None:
         console = self.parts["console"].stdin
         assert console is not None
-        console.write(line.encode())
-        console.flush()
+        with contextlib.suppress(BrokenPipeError):
+            console.write(line.encode() + b"\n")
+            console.flush()
 
     def path(self, kind: str, q: np.ndarray, way: np.ndarray, length: float, margin: float) -> bytes:
         kin = kinematics()
@@ -294,6 +298,8 @@ class Runner:
         """One fault. Raises RuntimeError where the run could not even begin."""
         for attempt in range(3):
             self.ready()
+            if kind.prepare is not None:
+                kind.prepare(self)
             try:
                 first_tick, first_lease = len(self.ticks.written()), len(self.leases.written())
                 self.grant(mode)
@@ -371,10 +377,24 @@ class Runner:
                 self.kill("recorder")
             self.free_disk()
 
-    def attack(self, who: str) -> None:
-        """A second console with the keys of `who`, which wants the tool 4 mm higher with every frame."""
-        self.attackers += 1
-        self.spawn(f"console-{who}", "--who", who, "--attack")
+    def attacker(self, who: str) -> None:
+        """A second console with the keys of `who`, connected as far as it gets; it waits for the word."""
+        name = f"console-{who}"
+        if name in self.parts:
+            return
+        (self.folder / f"{name}.log").unlink(missing_ok=True)
+        self.spawn(name, "--who", who, "--attack")
+        if who == "mallory":
+            self.until(lambda: "refused" in self.said("gateway"), "the stranger is refused")
+        else:
+            self.until(lambda: "state frames arrive" in self.said(name), "the attacker sees the robot")
+
+    def attack(self) -> None:
+        """From now on every frame of the attacker wants the tool 4 mm higher."""
+        for name, process in self.parts.items():
+            if name.startswith("console-") and process.stdin is not None:
+                process.stdin.write(b"go\n")
+                process.stdin.flush()
 
     def revoke(self) -> None:
         """The holder's key goes on the revocation list of the role table; nobody is told."""
@@ -434,11 +454,11 @@ def campaign(
 
 HELD = ("HOLD", "STOP")
 KINDS: dict[str, Kind] = {
-    "unknown key": Kind("F15", "a console with an unknown key", lambda r: r.attack("mallory"), keep=True,
-                        check=_refused("gateway", ""), watch_ns=2500 * MS),
-    "observer key": Kind("F16", "an observer's key commands", lambda r: r.attack("olga"), keep=True,
+    "unknown key": Kind("F15", "a console with an unknown key", Runner.attack, prepare=lambda r: r.attacker("mallory"), keep=True,
+                        check=_refused("gateway", ""), watch_ns=1500 * MS),
+    "observer key": Kind("F16", "an observer's key commands", Runner.attack, prepare=lambda r: r.attacker("olga"), keep=True,
                          check=_refused("governor", "role"), watch_ns=2500 * MS),
-    "other surgeon": Kind("F35", "another surgeon's key commands", lambda r: r.attack("tess"), keep=True,
+    "other surgeon": Kind("F35", "another surgeon's key commands", Runner.attack, prepare=lambda r: r.attacker("tess"), keep=True,
                           check=_refused("governor", "not_holder"), watch_ns=2500 * MS),
     "revoked key": Kind("F42", "the holder's key is revoked", lambda r: r.revoke(), HELD, 1100 * MS,
                         check=_revoked, watch_ns=2000 * MS),
