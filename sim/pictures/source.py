@@ -68,7 +68,8 @@ class RoomSource:
         return Picture(pixels, now, tuple(float(v) for v in pose.ravel()))
 
     def _prepare(self) -> None:
-        from teleop.planning.images import load_ct, load_labels
+        from teleop.planning.images import load_ct
+        from teleop.planning.levels import load_labels
 
         if self._case_dir is None or not (self._case_dir / "ct.nii.gz").exists():
             raise RuntimeError("no CT here to make an ultrasound of")

@@ -136,7 +136,7 @@ def peer() -> RTCPeerConnection:
 
 
 def only_h264(connection: RTCPeerConnection) -> None:
-    """Pictures are H.264 and nothing else: what is coded once must fit everybody."""
+    """For the offering end: pictures are H.264 and nothing else, for what is coded once must fit everybody."""
     wanted = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.name in ("H264", "rtx")]
     for transceiver in connection.getTransceivers():
         if transceiver.kind == "video":
@@ -160,8 +160,15 @@ def known_host(sdp: str, host: str) -> str:
 async def answer(connection: RTCPeerConnection, offer_sdp: str, prepare: Callable[[], None]) -> str:
     """Take an offer, let `prepare` attach tracks to the transceivers it made, and give the answer's SDP."""
     await connection.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
+    for transceiver in connection.getTransceivers():
+        # Preferences of an answering end come too late in aiortc: the codecs were settled by the line above.
+        if transceiver.kind == "video":
+            kept = [c for c in transceiver._codecs if c.name == "H264"]
+            if not kept:
+                raise ValueError("the other end has no H.264")
+            numbers = {c.payloadType for c in kept}
+            transceiver._codecs = kept + [c for c in transceiver._codecs if c.name == "rtx" and c.parameters.get("apt") in numbers]
     prepare()
-    only_h264(connection)
     await connection.setLocalDescription(await connection.createAnswer())
     return connection.localDescription.sdp
 

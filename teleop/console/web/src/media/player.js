@@ -85,6 +85,9 @@ export class Player {
     const pc = (this.connection = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" }));
     try {
       const lines = ["room", "guide", "ultrasound"].map(() => pc.addTransceiver("video", { direction: "recvonly" }));
+      // The hospital codes each picture once, as H.264; nobody in between codes it again.
+      const codecs = (RTCRtpReceiver.getCapabilities?.("video")?.codecs ?? []).filter((c) => /H264|rtx/i.test(c.mimeType));
+      for (const line of lines) if (codecs.length) line.setCodecPreferences?.(codecs);
       this.line = pc.addTransceiver("audio", { direction: "sendrecv" });
       if (this.mic) await this.line.sender.replaceTrack(this.mic.getAudioTracks()[0]);
       pc.onconnectionstatechange = () => {
