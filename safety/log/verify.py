@@ -59,6 +59,7 @@ class FileReport:
     signed_until_mono: int | None
     digests: dict[bytes, int] = field(repr=False)
     peers: list[PeerSeen] = field(repr=False)
+    session_key: bytes = field(repr=False)
     known_keys: dict[str, str] = field(repr=False)  # site -> Ed25519 key (hex) that this log's header names for others
 
     @property
@@ -106,7 +107,7 @@ def _bad_json(report: FileReport) -> dict[str, Any]:
 
 
 def _file_json(report: FileReport) -> dict[str, Any]:
-    hidden = ("digests", "peers", "known_keys", "first_bad")
+    hidden = ("digests", "peers", "session_key", "known_keys", "first_bad")
     out = {name: getattr(report, name) for name in FileReport.__slots__ if name not in hidden}
     return {**out, "ok": report.ok, "first_bad": None if report.first_bad is None else _bad_json(report)}
 
@@ -185,7 +186,8 @@ def _report(path: Path, walk: Walk, bad: Bad | None, end: str, pinned: bool) -> 
         close_reason=walk.close["reason"] if walk.close else None,
         site_key=header["site_public_key"].hex() if header else "", key_pinned=pinned and header is not None,
         first_mono=walk.first_mono, last_mono=walk.last_mono, signed_until_mono=after,
-        digests=walk.digests, peers=walk.peers, known_keys=_known_keys(header),
+        digests=walk.digests, peers=walk.peers,
+        session_key=header["session_public_key"] if header else b"", known_keys=_known_keys(header),
     )  # fmt: skip
 
 
@@ -234,6 +236,17 @@ def _cross_check(report: Report) -> None:
             else:
                 report.cross.append(
                     f"{witness.path} record {seen.record} witnessed a checkpoint {seen.digest[:8].hex()} of site {seen.site} "
-                    f"that {other.path} does not hold: it was cut or rewritten"
+                    f"that {other.path} does not hold: {_why_missing(seen, other)}"
                 )
                 break
+
+
+def _why_missing(seen: PeerSeen, other: FileReport) -> str:
+    """The checkpoint is not in the other log; was it ever made by its session key?"""
+    if not seen.note:
+        return "it was cut or rewritten (only the hash was carried, so whoever carried it could have invented it)"
+    try:
+        check(seen.note, other.session_key)
+    except CheckpointError:
+        return "that log's session key did not sign it: the log was made anew, or whoever carried the checkpoint invented it"
+    return "it was cut or rewritten, for its session key signed that checkpoint"

@@ -43,12 +43,14 @@ class Bad(Exception):
 
 @dataclass(slots=True)
 class PeerSeen:
-    """A checkpoint of another site as this log recorded it. digest: 32 bytes, or the first 8."""
+    """A checkpoint of another site as this log recorded it. digest: 32 bytes, or the first 8; note: its signed text, "" when
+    only the hash was carried."""
 
     site: str
     digest: bytes
     mono: int
     record: int
+    note: str = ""
 
 
 class Walk:
@@ -232,7 +234,7 @@ class Walk:
 
     def _peer(self, fields: dict[str, Any], begin: int) -> None:
         assert self.header is not None
-        self.peers.append(PeerSeen(fields["site"], fields["checkpoint_hash"], fields["stamp_mono"], self.chain.size))
+        self.peers.append(PeerSeen(fields["site"], fields["checkpoint_hash"], fields["stamp_mono"], self.chain.size, fields["note"]))
         if not fields["note"]:
             return
         try:

@@ -349,3 +349,31 @@ def test_a_checkpoint_of_another_session_is_not_taken_in(tmp_path):
         a.peer_checkpoint("b", START, note=other.newest_note)
     a.close(START, "x")
     assert verify([a.path]).files[0].peers == []
+
+
+def test_a_missing_checkpoint_is_said_to_be_signed_by_that_log_or_not(tmp_path):
+    def pair(folder, carried):
+        folder.mkdir()
+        a, b = open_log(folder / "a.mcap"), open_log(folder / "b.mcap", site="b", key=OTHER_KEY)
+        a.peer_checkpoint("b", START, note=carried(b))
+        a.close(START, "x")
+        b.close(START + MS, "x")
+        return a.path, b.path
+
+    begin = []
+
+    def later(b):
+        begin.append(b.path.stat().st_size)
+        b.checkpoint(START + MS // 2)
+        return b.newest_note
+
+    a, b = pair(tmp_path / "good", later)
+    assert verify([a, b]).ok
+    a, b = pair(tmp_path / "cut", later)
+    b.write_bytes(b.read_bytes()[: begin[-1]])
+    found = verify([a, b])
+    assert found.exit_code == 3 and "its session key signed that checkpoint" in found.cross[0]
+    stranger = open_log(tmp_path / "c.mcap", site="b", key=OTHER_KEY)
+    a, b = pair(tmp_path / "invented", lambda _: stranger.newest_note)
+    found = verify([a, b])
+    assert found.exit_code == 3 and "invented it" in found.cross[0]
