@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safety.lease import StoredPath
 from teleop.arm.clearance import Scene
 from teleop.case.case_file import CaseFile
 from teleop.case.guide import GuideError, base_T_ref_from_view, guide_error, guide_pose_on_line, mean_pose
@@ -28,9 +29,9 @@ from teleop.case.stored_plan import PlanRefused, StoredPlan, open_signed_plan
 from teleop.case.verifying import Tolerances, regrade
 from teleop.case.workflow import CaseState, GateClosed, ScrewStep, Step, complete, retreat, screw_step
 
-#: The guide's opening waits this far before the entry, in free air, for the first tracker correction (m): some 25 mm off
-#: the skin, which lies 55 to 60 mm over a lumbar entry (the field's robots wait 20-30 mm off it).
-STAND_OFF_M = 0.085
+#: The guide's opening waits this far before the entry, in free air, for the first tracker correction (m): the first of
+#: these that is clear of the patient. The skin lies 50 to 80 mm over a lumbar entry; the field's robots wait 20-30 mm off it.
+STAND_OFFS_M = (0.085, 0.100, 0.120)
 #: The guide's opening stops this far before the entry point (m): a sleeve of 18 mm that came within 5 mm of it leaned on
 #: the facet beside (31 N in the simulator, phantom 3); 0.1 deg over 20 mm costs 0.03 mm at the entry.
 GUIDE_STOP_M = 0.020
@@ -60,6 +61,7 @@ class Desk:
         self.plan: StoredPlan | None = None
         self.registered: Registered | None = None
         self.base_T_ref: NDArray[np.float64] | None = None
+        self.stand_off_m = STAND_OFFS_M[0]
         self._orders: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "case.describe": self._describe,
             "case.series": self._series,
@@ -248,10 +250,7 @@ class Desk:
         here = np.linalg.inv(base_T_ref) @ arm.base_T_tip
         if kind == "approach":
             state = screw_step(self.state, self.state.screw, ScrewStep.APPROACH)
-            stored = self.paths.approach(
-                arm.q, base_T_ref[:3, :3] @ entry + base_T_ref[:3, 3], base_T_ref[:3, :3] @ axis, STAND_OFF_M,
-                GUIDE_STOP_M, self._around(base_T_ref),
-            )
+            stored = self._approach(arm.q, base_T_ref, entry, axis)
         elif kind == "advance":
             here_at = self.state
             if not self.correction and here_at.screw_step is ScrewStep.APPROACH:
@@ -261,7 +260,7 @@ class Desk:
             stored = self.paths.line(arm.q, goal, self._around(base_T_ref))
         elif kind == "retreat":
             state = self.state
-            goal = base_T_ref @ guide_pose_on_line(entry, axis, STAND_OFF_M, here)
+            goal = base_T_ref @ guide_pose_on_line(entry, axis, self.stand_off_m, here)
             stored = self.paths.line(arm.q, goal, self._around(base_T_ref))
         else:
             return {"ok": False, "reason": f"unknown path kind {kind!r}: approach, advance or retreat"}
@@ -269,6 +268,23 @@ class Desk:
         if reply["ok"]:
             self.state = state
         return reply
+
+    def _approach(
+        self, q: tuple[float, ...], base_T_ref: NDArray[np.float64], entry: NDArray[np.float64], axis: NDArray[np.float64]
+    ) -> StoredPath:
+        """To the nearest stand-off that is clear of the patient, which is remembered. Raises PathRefused with the last no."""
+        where = base_T_ref[:3, :3] @ entry + base_T_ref[:3, 3], base_T_ref[:3, :3] @ axis
+        around = self._around(base_T_ref)
+        for stand_off_m in STAND_OFFS_M:
+            try:
+                stored = self.paths.approach(q, *where, stand_off_m, GUIDE_STOP_M, around)
+            except PathRefused:
+                if stand_off_m == STAND_OFFS_M[-1]:
+                    raise
+            else:
+                self.stand_off_m = stand_off_m
+                break
+        return stored
 
     def _measure(self, who: str, order: dict[str, Any]) -> dict[str, Any]:
         self.room.wait_standstill(3.0)
@@ -285,7 +301,7 @@ class Desk:
         base_T_ref, error, scatter = self._look(MEASURE_FRAMES)
         reply = self._error_fields(error, scatter)
         at_stand_off = self.state.screw_step is ScrewStep.STAND_OFF
-        keep = STAND_OFF_M if at_stand_off else GUIDE_STOP_M
+        keep = self.stand_off_m if at_stand_off else GUIDE_STOP_M
         if self.tolerances.on_line(error, keep, final=not at_stand_off):
             return reply | {"on_line": True}
         self.base_T_ref = base_T_ref
