@@ -120,7 +120,6 @@ class Bystander:
             room.watch.client.close()
             if plan is None:
                 continue
-            patient = generate(config.seed) if room.judged else None
             for screw, (truth, ref_T_ct, seconds) in room.judged.items():
                 p = plan.get(screw)
                 if p is None:
@@ -128,7 +127,7 @@ class Bystander:
                     continue
                 matrix = np.asarray(ref_T_ct, dtype=float).reshape(4, 4)
                 v = judge(truth, matrix, np.asarray(p["entry_lps_mm"]), np.asarray(p["tip_lps_mm"]))
-                graded = grade_truth(patient, v.entry_lps_mm, v.tip_lps_mm, p["diameter_mm"], p["level"])
+                graded = grade_truth(generate(config.seed), v.entry_lps_mm, v.tip_lps_mm, p["diameter_mm"], p["level"])
                 out.screws.append(ScrewRow(
                     config.site, p["level"], p["side"], v.entry_error_mm, v.axis_error_deg, v.total_error_mm, p["grade"] or "?",
                     graded["grade"], seconds,

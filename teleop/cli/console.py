@@ -23,6 +23,8 @@ LOOK_S = 0.1
 #: How often what is due is carried between the hospitals' logs (s).
 CARRY_S = 0.05
 
+DEVICE_HELP = "master device at this machine: spacemouse, gamepad, or a plugin; repeatable"
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -42,6 +44,7 @@ def command(
     driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
     arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every simulated hospital")] = "iiwa7",
     doctor: Annotated[str, typer.Option(help="bedside: panel (the page) or scripted")] = "panel",
+    device: Annotated[list[str] | None, typer.Option(metavar="NAME|MODULE:FUNCTION[:ARGUMENT]", help=DEVICE_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
     json: Annotated[bool, typer.Option("--json", help="print one JSON line with the addresses")] = False,
@@ -55,7 +58,7 @@ def command(
     folder = out or Path(tempfile.mkdtemp(prefix="longhand-console-"))
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
-                      profile, driver, arm, doctor, browser and not json, json)  # fmt: skip
+                      profile, driver, arm, doctor, browser and not json, json, list(device or []))  # fmt: skip
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -69,9 +72,10 @@ class Options:
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
         images: list[Path], surgeon: str, experts: list[str], seed: int, profile: str | None, driver: str, arm: str, doctor: str,
-        browser: bool, json: bool,
+        browser: bool, json: bool, devices: list[str] | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.sites, self.port, self.host, self.cert, self.key = folder, sites, port, host, cert, key
+        self.devices = devices or []
         self.connect, self.images, self.surgeon, self.experts, self.seed = connect, images, surgeon, experts, seed
         self.profile, self.driver, self.arm, self.doctor, self.browser, self.json = profile, driver, arm, doctor, browser, json
 
@@ -86,11 +90,13 @@ async def run(o: Options) -> int:
     from teleop.console.app import make_app
     from teleop.console.contracts import ConsoleError, Principal, Role
     from teleop.console.hub import Hub
+    from teleop.console.native import NativeHands, open_device
     from teleop.console.planner_process import PlannerProcess
     from teleop.console.serve import bind, check_tls, serve
     from teleop.console.signin import Tokens
 
     check_tls(o.cert, o.key, o.host)
+    native = NativeHands([open_device(words) for words in o.devices]) if o.devices else None
     sock = bind(o.host, o.port)
     data = o.folder / "data"
     data.mkdir(mode=0o700, exist_ok=True)
@@ -102,6 +108,7 @@ async def run(o: Options) -> int:
     hub = Hub(links, PlannerProcess("teleop.console.planning_worker:make", str(data), folders), data, signer)
     if log is not None:
         hub.journal.also = Actions(log, {link.name: link.session for link in links}).took
+    hub.native = native
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}

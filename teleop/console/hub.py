@@ -19,6 +19,7 @@ from teleop.console.contracts import ConsoleError, Principal, SiteLink, SiteSnap
 from teleop.console.desk import Desk, load_desks
 from teleop.console.fanout import Outbox
 from teleop.console.journal import Journal
+from teleop.console.native import NativeHands
 from teleop.console.pacing import wake_or
 from teleop.console.planner_process import PlannerProcess
 from teleop.console.pump import RATE_HZ, Ask, compose, stops_the_hand
@@ -61,6 +62,8 @@ class Hub:
         self.together = Together(self, folder)
         self.hand = hands.HandState()
         self.ask = Ask()
+        #: Master devices at this machine, None without any; set before `start`.
+        self.native: NativeHands | None = None
         self._n = self._predicted_at = 0
         self._seen: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
@@ -81,6 +84,9 @@ class Hub:
             if hasattr(site, "start"):
                 site.start()
         self._tasks = [asyncio.create_task(self._frames()), asyncio.create_task(self._commands())]
+        if self.native is not None:
+            self.native.attach([site.hand for site in self.sites.values() if hasattr(site, "hand")])
+            self._tasks.append(asyncio.create_task(self.native.run()))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -331,6 +337,7 @@ class Hub:
                 "page_press": self.hand.press,
                 "spent": self.hand.spent,
                 "why": self.hand.why,
+                "native": self.native.show() if self.native else [],
             },
             "pointers": list(self.room.pointers.values()),
             "media": self.together.fast(),

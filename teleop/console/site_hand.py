@@ -19,6 +19,7 @@ from safety.command import Command
 from safety.states import Mode
 from teleop.console.hand import SAMPLE_LIFE
 from teleop.geometry import (
+    Pose,
     Quat,
     axis_of,
     cross,
@@ -30,10 +31,12 @@ from teleop.geometry import (
 )
 from teleop.master.browser import KINDS, BrowserDevice
 from teleop.master.command_maker import Intention, Phase
+from teleop.master.device import Capabilities
 from teleop.master.fixtures import AxisGuide, Cone, Fixture
 from teleop.master.guard import GuardParams
 from teleop.master.hand import HandState
 from teleop.master.hand_loop import HandLoop
+from teleop.master.haptics import LocalHaptics
 from teleop.master.prediction import PredictionError, Predictor
 from teleop.master.robot_view import RobotView
 from teleop.master.sample import MasterSample
@@ -103,6 +106,8 @@ class SiteHand:
         self._page = ""
         self._heard = 0
         self._mirrored = False
+        self._haptics: dict[str, LocalHaptics | None] = {}
+        self._felt: tuple[int, Pose] | None = None
         self._answered: RobotView | None = None
         self._news: list[str] = []
         self._use()
@@ -156,12 +161,42 @@ class SiteHand:
             except ValueError as error:
                 self._say(str(error))
                 continue
-            sample = device.read(now_ns)
-            if sample is not None and sample.twist is not None and self._mirrored:
-                x, y, z, rx, ry, rz = sample.twist
-                sample = replace(sample, twist=(-x, y, z, rx, -ry, -rz))
-            fed[kind] = sample  # type: ignore[index]
+            fed[kind] = self._seen(device.read(now_ns))  # type: ignore[index]
         self._feel(now_ns, fed)
+
+    # -- from devices at the console's own machine --------------------------------------------------------------------
+    def announce(self, name: str, capabilities: Capabilities) -> None:
+        """A device that is not a page's may be used from now on."""
+        self.loop.announce(name, capabilities)
+        self._haptics[name] = LocalHaptics(capabilities.damping) if capabilities.force else None
+
+    def feed(self, samples: Mapping[str, MasterSample | None], now_ns: int) -> None:
+        """Readings of announced devices, at any rate; they count only while a page shows servo."""
+        self._feel(now_ns, {name: self._seen(s) for name, s in samples.items()})
+
+    def force(self, name: str, now_ns: int) -> tuple[float, ...]:
+        """Wrench (N, Nm, master frame) to render at an announced device: from the fixtures at this console, never from
+        the line. Zero while it does not move the guide."""
+        haptics, last = self._haptics.get(name), self.loop.last
+        before, self._felt = self._felt, None
+        grip = None if last.reading is None or last.reading.sample is None else last.reading.sample.pose
+        engaged = last.device == name and self.loop.hand.state is HandState.ENGAGED
+        if haptics is None or not engaged or grip is None or last.shaped is None or last.hand is None or last.hand.target is None:
+            if haptics is not None:
+                haptics.reset()
+            return (0.0,) * 6
+        self._felt = (now_ns, grip)
+        dt = 0.0 if before is None else (now_ns - before[0]) * 1e-9
+        velocity = (0.0,) * 3 if before is None or dt <= 0.0 else tuple((a - b) / dt for a, b in zip(grip[:3], before[1][:3], strict=True))
+        f = haptics.step(last.hand.target, last.shaped.wish, velocity, last.scale, self.loop.settings.base_q_master, dt)
+        return (*f, 0.0, 0.0, 0.0)
+
+    def _seen(self, sample: MasterSample | None) -> MasterSample | None:
+        """A reading as the operator sees the picture: right and left of a rate device exchanged where that is a mirror."""
+        if sample is None or sample.twist is None or not self._mirrored:
+            return sample
+        x, y, z, rx, ry, rz = sample.twist
+        return replace(sample, twist=(-x, y, z, rx, -ry, -rz))
 
     def page_gone(self, page: str, now_ns: int) -> None:
         """The page closed, or another page takes over: its devices are let go."""
@@ -224,9 +259,6 @@ class SiteHand:
         )
 
     def _feel(self, now_ns: int, fed: Mapping[str, MasterSample | None]) -> None:
-        for kind, sample in self.loop.last_samples().items():
-            if kind not in fed and sample is not None:
-                fed = {**fed, kind: None}  # known devices age whether they speak or not
         if self.loop.hand.state in (HandState.DISABLED, HandState.ALIGNING, HandState.WAITING_FOR_RELEASE):
             self._align()
         self.loop.shaper.set_fixtures(self._fixtures())

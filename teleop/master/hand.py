@@ -191,10 +191,13 @@ class Hand:
             self._arm0 = (*add(self._arm0, by), *self._arm0[3:])
             self._target = (*add(self._target, by), *self._target[3:])
 
-    def lay_down(self) -> None:
-        """Another device is in the hand now: whatever was engaged is not."""
+    def lay_down(self, trusted: bool = True) -> None:
+        """Another device is in the hand now: whatever was engaged is not. trusted: that device was seen released; if not,
+        a deadman that is down now does not count until it was."""
         if self.state is HandState.ENGAGED or self.state is HandState.CLUTCHED:
             self.state, self._target = HandState.ALIGNING, None
+        if not trusted and self.state is HandState.ALIGNING:
+            self.state = HandState.DISABLED
         self._presence.reset()
 
     # --- the law

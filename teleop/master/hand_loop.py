@@ -76,31 +76,43 @@ class HandLoop:
         self.maker = CommandMaker(self.me, self.maker_params)
         self.hand, self.shaper = Hand(), Shaper(self.shaping)
         self.selector, self._ladder = DeviceSelector(), ScaleLadder(self.scale)
-        self._channels = {
-            name: _Channel(c, SampleGuard(c, self.guard), RateGrip(self.rate)) for name, c in self.devices.items()
-        }
+        self._channels: dict[str, _Channel] = {}
+        for name, c in self.devices.items():
+            self.announce(name, c)
         self._scale = self.scale.scale
         self._released = True  # somebody let go since the last command
         self._active: str | None = None
+        self._rested: set[str] = set()  # devices that are there and were seen released since they came
         self.last = Report(None, None, None, None, self._scale)
 
     def feel(self, now_ns: int, samples: Mapping[str, MasterSample | None], enabled: bool = True) -> Report:
-        """One step of the hand. samples: by device name what each device's `read` gave.
+        """One step of the hand. samples: by device name what each device's `read` gave; not to be named is to say nothing.
 
         Raises KeyError for a device that was not announced."""
         events: list[str] = []
-        for name, sample in samples.items():
-            c = self._channels[name]
+        if unknown := samples.keys() - self._channels.keys():
+            raise KeyError(f"devices that were not announced: {', '.join(sorted(unknown))}")
+        for name, c in self._channels.items():
+            if name not in samples and c.reading is None:
+                continue
+            # a device that is not mentioned has said nothing: it ages, and falls silent
+            sample = samples.get(name)
             c.reading = c.guard.step(now_ns, sample)
             events += c.reading.events
             self._grip(now_ns, c)
         readings = {n: c.reading for n, c in self._channels.items() if c.reading is not None}
+        for name, r in readings.items():
+            if not r.alive:
+                self._rested.discard(name)
+            elif not r.deadman:
+                self._rested.add(name)
         active, said = self.selector.step(readings)
         events += said
         if active is not None and active != self._active:
-            self.hand.lay_down()
+            # a device that nobody has seen released yet (plugged in, or back, with its button down) is no press
+            self.hand.lay_down(trusted=active in self._rested)
             self._released = True
-        self._active = active or self._active or next(iter(self._channels), None)
+        self._active = active or self._waiting_one(readings)
         channel = self._channels.get(self._active or "")
         if channel is None or channel.reading is None:
             self._released = True
@@ -121,6 +133,12 @@ class HandLoop:
         self._released = self._released or not reading.deadman
         self.last = Report(self._active, reading, out, shaped, self._scale, tuple(events))
         return self.last
+
+    def announce(self, name: str, capabilities: Capabilities) -> None:
+        """One more device that may be used. Raises ValueError for a name that is taken."""
+        if name in self._channels:
+            raise ValueError(f"there is a device {name!r} already")
+        self._channels[name] = _Channel(capabilities, SampleGuard(capabilities, self.guard), RateGrip(self.rate))
 
     @property
     def active(self) -> str | None:
@@ -147,6 +165,14 @@ class HandLoop:
         self.shaping, self.shaper = shaping, Shaper(shaping)
         self.shaper.set_fixtures(fixtures, admittance)
         return True
+
+    def _waiting_one(self, readings: Mapping[str, Reading]) -> str | None:
+        """Whose readings the hand goes by while nobody holds a deadman: the last device, or one that is there."""
+        now = self._active or next(iter(self._channels), None)
+        gone = now is None or now not in readings or not readings[now].alive
+        if gone and self.hand.state is HandState.DISABLED:
+            return next((n for n, r in readings.items() if r.alive), now)
+        return now
 
     def command(
         self, now_ns: int, frame: Mapping[str, Any] | RobotView | None, wish: Intention, permitted: bool = True

@@ -259,3 +259,49 @@ def test_the_second_of_two_devices_does_nothing_while_the_first_is_held(state_fr
 def test_a_device_that_was_not_announced_is_an_error(rig):
     with pytest.raises(KeyError):
         rig.loop.feel(1, {"other": None})
+
+
+def pads(rig, **buttons):
+    """Readings of some of the pads first, second (those named), each with its buttons."""
+    out = {}
+    for name, held in buttons.items():
+        rig.n += 1
+        out[name] = MasterSample(name, rig.n, rig.t, rig.t, twist=(1.0,) + (0.0,) * 5, buttons=frozenset(held))
+    return out
+
+
+@pytest.fixture
+def two_pads(state_frame):
+    devices = [Capabilities(n, "rate", (True,) * 6, 1000.0) for n in ("first", "second")]
+    return Rig(state_frame, devices)
+
+
+def test_a_device_is_usable_at_its_first_press_though_the_first_in_the_list_is_not_there(two_pads):
+    rig = two_pads
+    rig.run(200, lambda t: pads(rig, second=()))
+    rig.run(300, lambda t: pads(rig, second=("deadman",)))
+    assert rig.loop.last.hand.state is HandState.ENGAGED and rig.arm != START
+
+
+def test_a_device_that_comes_back_with_its_deadman_down_while_another_rests_is_no_press(two_pads):
+    rig = two_pads
+    rig.run(100, lambda t: pads(rig, first=(), second=()))
+    rig.run(300, lambda t: pads(rig, first=("deadman",), second=()))
+    assert rig.loop.last.hand.state is HandState.ENGAGED
+    rig.run(300, lambda t: pads(rig, second=()))
+    at = rig.arm
+    commands = rig.run(500, lambda t: pads(rig, first=("deadman",), second=()))
+    assert all(c is None or c.press == 0 for c in commands) and rig.arm == at
+    rig.run(100, lambda t: pads(rig, first=(), second=()))
+    rig.run(300, lambda t: pads(rig, first=("deadman",), second=()))
+    assert rig.arm != at
+
+
+def test_a_device_plugged_in_with_its_deadman_down_is_no_press_though_another_was_seen_released(two_pads):
+    rig = two_pads
+    rig.run(300, lambda t: pads(rig, first=()))
+    commands = rig.run(500, lambda t: pads(rig, first=(), second=("deadman",)))
+    assert all(c is None or c.press == 0 for c in commands) and rig.arm == START
+    rig.run(100, lambda t: pads(rig, first=(), second=()))
+    rig.run(300, lambda t: pads(rig, first=(), second=("deadman",)))
+    assert rig.arm != START

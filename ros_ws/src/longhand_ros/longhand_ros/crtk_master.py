@@ -24,6 +24,7 @@ from longhand_ros import qos
 from longhand_ros.arm_topics import set_pose, set_stamp
 from teleop.geometry import Pose
 from teleop.master.crtk_master import CrtkMasterDevice
+from teleop.master.sample import MasterSample
 
 BUTTONS = ("operator_present", "clutch", "button1", "button2")
 
@@ -107,6 +108,49 @@ class CrtkMasterTopics:
         message = StringStamped(string=command)
         set_stamp(message.header)
         self._state.publish(message)
+
+
+class CrtkConsoleDevice:
+    """A CRTK master for the web console (`--device longhand_ros.crtk_master:console_device:...`): takes what the topics have
+    brought before each reading."""
+
+    def __init__(self, device: CrtkMasterDevice, topics: CrtkMasterTopics) -> None:
+        self._device, self._topics = device, topics
+        self.capabilities = device.capabilities
+
+    def connect(self) -> None:
+        self._device.connect()
+
+    def read(self, now_ns: int) -> MasterSample | None:
+        self._topics.take()
+        return self._device.read(now_ns)
+
+    def send_force(self, wrench: tuple[float, ...]) -> bool:
+        return self._device.send_force(wrench)
+
+    def disconnect(self) -> None:
+        self._device.disconnect()
+
+
+def console_device(argument: str) -> CrtkConsoleDevice:
+    """NAMESPACE[,gripper][,damping=N s/m]: the master there; forces only where its damping is said. Raises ValueError."""
+    import rclpy
+
+    namespace, *options = argument.split(",")
+    if not namespace.startswith("/"):
+        raise ValueError(f"a namespace begins with /, got {namespace!r}")
+    gripper, damping = False, 0.0
+    for option in options:
+        if option == "gripper":
+            gripper = True
+        elif option.startswith("damping="):
+            damping = float(option.partition("=")[2])
+        else:
+            raise ValueError(f"{option!r} is neither gripper nor damping=NUMBER")
+    if not rclpy.ok():
+        rclpy.init()
+    node = Node("longhand_hand")
+    return CrtkConsoleDevice(*crtk_master(node, namespace, gripper=gripper, force=damping > 0.0, damping=damping))
 
 
 def crtk_master(

@@ -29,7 +29,7 @@ export function makeCommand(app) {
   const modes = h("div", { class: "segmented", role: "group", label: "Mode" }, ...[["goal", "Goal"], ["jog", "Jog"], ["servo", "Servo"]].map(([id, name]) => h("button", { t: name, "data-mode": id, onclick: () => { app.setMode(id); } })));
   const jog = h("div", { class: "jog", id: "jog" }, ...JOG.map(([id, name, linear, angular]) => { const b = h("button", { id, t: name }); app.deadman.bind(b, () => (blocked() ? null : { site: store.siteName, mode: "jog", jog: { frame: "guide", linear: scale(linear, JOG_SPEED), angular: scale(angular, TURN_SPEED) } })); return b; }), h("p", { class: "hint", t: "Along and about the guide axis, 5 mm/s and 3°/s at most. Hold to move." }));
   const servo = makeServo(app, blocked);
-  const lines = [...servo.devices, ["Master device", () => false, null]].map(([name, there, button]) => ({ there, button, dd: h("dd", {}, h("span", { class: "off", t: "NOT CONNECTED" }), button), dt: h("dt", { t: name }) }));
+  const lines = [...servo.devices, ["Master device", () => (store.frame?.hand?.native ?? []).some((d) => d.there), null]].map(([name, there, button]) => ({ there, button, dd: h("dd", {}, h("span", { class: "off", t: "NOT CONNECTED" }), button), dt: h("dt", { t: name }) }));
   const devices = h("dl", { class: "devices" }, ...lines.flatMap(({ dt, dd }) => [dt, dd]));
   // A pad's right shoulder is the same deadman as the button: in goal it holds the path, in jog and servo the sticks steer.
   bindGamepad(app.deadman, (pad) => {

@@ -89,11 +89,21 @@ export function makeServo(app, blocked) {
     choice("alignment", "The hand's axes", [["picture", "As in the probe's eye"], ["guide", "As the guide lies"]]),
     h("label", { class: "check" }, lock, h("span", { t: "Keep the direction" })));
   let shown = "";
+  const pressedBefore = new Set();
   const root = h("div", { class: "servo-box" }, keys, stick, state, changes, settings);
   return {
     root, port, inUse,
+    /** Devices at the console's own machine: the page's press follows their deadman, as it follows a SpaceMouse here. */
+    native() {
+      const all = store.frame?.hand?.native ?? [];
+      for (const { name, deadman: down } of all) {
+        if (!down) { if (deadman.source === name) end(name, "released"); pressedBefore.delete(name); } else if (!pressedBefore.has(name)) { pressedBefore.add(name); if (inUse() && !deadman.press) begin(name); }
+      }
+      return all;
+    },
     devices: [["Gamepad", () => !!pads(), null], ["SpaceMouse", () => !!mouse.device, mouse.possible ? connectMouse : null], ["Headset or phone", () => !!xr.session, xr.possible ? connectXr : null]],
     update(stale) {
+      this.native();
       show(root, app.mode === "servo");
       className(keys, "off", blocked()); className(stick, "off", blocked());
       const hand = store.site?.hand ?? {}, pressed = deadman.press && app.mode === "servo";
