@@ -40,7 +40,8 @@ class Corridor:
 @dataclass(frozen=True, slots=True)
 class KeepOut:
     """kind "sphere" (a = b), "capsule" or "halfspace" (a the unit normal, r the offset d). anatomical: 2 sigma of the
-    registration are added.
+    registration are added. opened: the corridor, lengthened outwards as the cone it is, is the one way through (the
+    patient's envelope).
     """
 
     name: str
@@ -49,6 +50,7 @@ class KeepOut:
     b: Vec
     r: float
     anatomical: bool
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +144,17 @@ def depth_lateral(c: Corridor, tip: Vec) -> tuple[float, float]:
     return t, norm(along(r, -t, c.axis))
 
 
-def corridor_distance(c: Corridor, tip: Vec) -> float:
-    """Lower bound of the distance to what the corridor forbids; negative inside the forbidden."""
+def channel_distance(c: Corridor, tip: Vec) -> float:
+    """Lower bound of the distance of a tip inside the corridor's cone, however far out, to its wall or end; negative outside."""
     t, lateral = depth_lateral(c, tip)
     widening = -t * c.slope if t < 0.0 else 0.0
     wall = (c.radius + widening - lateral) / sqrt(1.0 + c.slope * c.slope)
-    if c.depth - t < wall:
-        wall = c.depth - t
+    return c.depth - t if c.depth - t < wall else wall
+
+
+def corridor_distance(c: Corridor, tip: Vec) -> float:
+    """Lower bound of the distance to what the corridor forbids; negative inside the forbidden."""
+    wall = channel_distance(c, tip)
     lo, hi = along(c.entry, -c.near, c.axis), along(c.entry, c.depth, c.axis)
     outside = segment_distance(tip, tip, lo, hi) - c.near
     return wall if wall > outside else outside
@@ -178,8 +184,11 @@ def clearance(
         return best, name
     tip = tip_of(pose)
     back = along(tip, -tool_length, axis_of(pose))
+    way_in = channel_distance(scene.corridor, tip) if scene.corridor is not None else -_INF
     for k in scene.keepouts:
         d = keepout_distance(k, tip, back) - tool_radius - (2.0 * scene.sigma_reg if k.anatomical else 0.0)
+        if k.opened and way_in > d:
+            d = way_in
         if d < best:
             best, name = d, k.name
     if scene.corridor is not None:
@@ -311,16 +320,16 @@ def scene_from(order: dict[str, Any]) -> Scene:
 def _keepout(k: Any) -> KeepOut:
     if type(k) is not dict:
         raise Refusal(Reason.FIELDS, "scene: a keep-out needs a map")
-    name, anatomical = k.get("name", ""), k.get("anatomical", True)
-    if type(name) is not str or len(name) > 64 or type(anatomical) is not bool:
-        raise Refusal(Reason.FIELDS, "scene: keep-out name (text) or anatomical (boolean) is wrong")
+    name, anatomical, opened = k.get("name", ""), k.get("anatomical", True), k.get("opened", False)
+    if type(name) is not str or len(name) > 64 or type(anatomical) is not bool or type(opened) is not bool:
+        raise Refusal(Reason.FIELDS, "scene: keep-out name (text), anatomical or opened (boolean) is wrong")
     kind = k.get("kind")
     if kind == "sphere":
         c = _vector(k, "c")
-        return KeepOut(name, kind, c, c, _number(k, "r", 0.0, 5.0), anatomical)
+        return KeepOut(name, kind, c, c, _number(k, "r", 0.0, 5.0), anatomical, opened)
     if kind == "capsule":
-        return KeepOut(name, kind, _vector(k, "a"), _vector(k, "b"), _number(k, "r", 0.0, 5.0), anatomical)
+        return KeepOut(name, kind, _vector(k, "a"), _vector(k, "b"), _number(k, "r", 0.0, 5.0), anatomical, opened)
     if kind == "halfspace":
         n = _vector(k, "n", unit=True)
-        return KeepOut(name, kind, n, n, _number(k, "d", -10.0, 10.0), anatomical)
+        return KeepOut(name, kind, n, n, _number(k, "d", -10.0, 10.0), anatomical, opened)
     raise Refusal(Reason.FIELDS, f"scene: keep-out kind {kind!r}, known: sphere, capsule, halfspace")

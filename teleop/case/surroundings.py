@@ -57,9 +57,14 @@ class Surroundings:
         ))
 
     def keepouts(self, base_T_ct: NDArray[np.float64]) -> list[dict[str, Any]]:
-        """What the governor keeps the guide out of: everything below the table's top."""
+        """What the governor keeps the guide out of: everything below the table's top, and everything below the plane of the
+        patient's back but for the corridor's cone (the canal lies behind the corridor's end, which the guide may not pass).
+        """
         up = base_T_ct[:3, 1]
-        top = base_T_ct[:3, 3] + up * (self.middle_p - self.torso_half[1])
-        return [{
-            "name": "table", "kind": "halfspace", "n": [float(x) for x in up], "d": float(up @ top), "anatomical": False,
-        }]
+        middle = base_T_ct[:3, 3] + up * self.middle_p
+        top, back = (float(up @ (middle + side * up * self.torso_half[1])) for side in (-1.0, 1.0))
+        n = [float(x) for x in up]
+        return [
+            {"name": "table", "kind": "halfspace", "n": n, "d": top, "anatomical": False},
+            {"name": "patient", "kind": "halfspace", "n": n, "d": back, "anatomical": True, "opened": True},
+        ]

@@ -191,3 +191,44 @@ def test_a_scene_order_is_read_with_defaults() -> None:
 def test_a_bad_scene_is_refused_with_its_field(spoil: dict[str, object]) -> None:
     with pytest.raises(Refusal, match="scene"):
         scene_from(GOOD | spoil)
+
+
+# --- the patient's envelope, opened by the corridor -------------------------------------------------------------------
+
+SKIN = KeepOut("patient", "halfspace", (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), 0.15, True, opened=True)
+COVERED = Scene(b"12345678", 1, True, 0.0003, CORRIDOR, (TABLE, SKIN))
+
+
+def test_under_the_skin_only_the_corridors_cone_is_open() -> None:
+    above, in_cone, aside = (0.7, 0.0, 0.2), (0.5, 0.004, 0.12), (0.55, 0.0, 0.14)
+    assert clearance(COVERED, pose(above), L, R)[0] == pytest.approx(0.05 - R - 0.0006)
+    assert clearance(COVERED, pose(in_cone), L, R)[0] > 0.0
+    clear, name = clearance(COVERED, pose(aside), L, R)
+    assert clear < 0.0 and name == "patient"
+    closed = Scene(b"12345678", 1, True, 0.0003, None, (SKIN,))
+    assert clearance(closed, pose(in_cone), L, R)[0] < 0.0  # without a corridor there is no way in
+
+
+@settings(max_examples=300, deadline=None)
+@given(near_entry, st.floats(0.0, 0.01), st.lists(st.floats(-1, 1), min_size=3, max_size=3))
+def test_an_opened_envelope_keeps_distances_lipschitz(p: tuple[float, float, float], far: float, way: list[float]) -> None:
+    length = sqrt(sum(x * x for x in way)) or 1.0
+    q = tuple(a + far * b / length for a, b in zip(p, way, strict=True))
+    one, two = (clearance(COVERED, pose(x), L, R)[0] for x in (p, q))  # type: ignore[arg-type]
+    assert abs(one - two) <= far + 1e-9
+
+
+@settings(max_examples=200, deadline=None)
+@given(near_entry)
+def test_a_hand_above_the_patient_never_gets_a_target_under_the_skin_beside_the_corridor(p: tuple[float, float, float]) -> None:
+    target, _ = clamp_target(COVERED, pose((0.5, 0.0, 0.18)), pose(p), L, R, 0.0002)
+    assert clearance(COVERED, target, L, R)[0] >= -1e-6
+
+
+def test_an_opened_keepout_on_the_wire_is_a_boolean() -> None:
+    base = {"kind": "halfspace", "n": [0.0, 0.0, 1.0], "d": 0.1, "name": "patient"}
+    order = {"plan_hash": b"12345678", "registration_epoch": 1, "confirmed": True}
+    assert scene_from(order | {"keepouts": [base | {"opened": True}]}).keepouts[0].opened
+    assert not scene_from(order | {"keepouts": [base]}).keepouts[0].opened
+    with pytest.raises(Refusal, match="opened"):
+        scene_from(order | {"keepouts": [base | {"opened": 1}]})
