@@ -1,6 +1,7 @@
 """The web face: static pages, images, uploads and the websocket, with the headers that keep a page to itself."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -153,6 +154,20 @@ def make_app(
     async def socket(ws: WebSocket) -> None:
         await serve_page(ws, hub, tokens)
 
+    async def stop(request: Request) -> Response:
+        """STOP's second door: not behind whatever the page has in its websocket's queue."""
+        who = bearer(request)
+        if who is None:
+            return JSONResponse({"error": "sign in first"}, 401)
+        try:
+            raw = await asyncio.wait_for(request.body(), 2.0)
+            message = json.loads(raw) if len(raw) < 2000 else {}
+        except (TimeoutError, ValueError):
+            message = {}  # a stop that cannot be read is a stop of everything in hand
+        message = message if isinstance(message, dict) else {}
+        site = message.get("site")
+        return JSONResponse({"sites": hub.stop(who.name, site if site in hub.sites else None, once_of(message))})
+
     async def root(request: Request) -> Response:
         return RedirectResponse("/console")
 
@@ -176,6 +191,7 @@ def make_app(
         Route("/consult", page_file("console.html")),
         Route("/healthz", health),
         Route("/images/{name}", image),
+        Route("/stop", stop, methods=["POST"]),
         Route("/uploads", upload_begin, methods=["POST"]),
         Route("/uploads/{id}", upload_file, methods=["PUT"]),
         Route("/uploads/{id}/finish", upload_finish, methods=["POST"]),
@@ -252,12 +268,18 @@ def handle(hub: Hub, page: Page, message: dict[str, Any], running: set[asyncio.T
             hub.master(page, message)
     elif kind == "stop":
         site = message.get("site")
-        stopped = hub.stop(page.who.name, site if isinstance(site, str) and site in hub.sites else None)
+        stopped = hub.stop(page.who.name, site if isinstance(site, str) and site in hub.sites else None, once_of(message))
         page.outbox.post(pack({"t": "stopped", "sites": stopped, "id": message.get("id")}))
     elif kind == "call":
         task = asyncio.get_running_loop().create_task(answer(hub, page, message))
         running.add(task)
         task.add_done_callback(running.discard)
+
+
+def once_of(message: dict[str, Any]) -> str:
+    """The page's name for this press of STOP, "" when it gives none that can be one."""
+    once = message.get("once")
+    return once if isinstance(once, str) and len(once) <= 64 else ""
 
 
 async def answer(hub: Hub, page: Page, message: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ from teleop.console.together import Together
 #: Frames to pages at most this often (a page draws at 60 Hz); and at least this often, so that silence means trouble.
 FRAME_S = 0.012
 FRAME_IDLE_S = 0.1
+#: Presses of STOP whose second copy is recognised.
+STOPS_REMEMBERED = 256
 #: How often the record is told how well the prediction came true.
 PREDICTION_NS = 1_000_000_000
 #: Limits of what a page may ask of jog and servo, m/s and rad/s; the governor's own caps are below these anyway.
@@ -64,6 +66,7 @@ class Hub:
         self.ask = Ask()
         #: Master devices at this machine, None without any; set before `start`.
         self.native: NativeHands | None = None
+        self._stops: dict[str, list[str]] = {}
         self._n = self._predicted_at = 0
         self._seen: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
@@ -239,9 +242,16 @@ class Hub:
         lines = {s["id"]: (s["entry_lps_mm"], s["tip_lps_mm"]) for s in desk.screws if s.get("entry_lps_mm")} if desk else {}
         link.bind_plan(bytes.fromhex(plan_hash)[:8], lines)
 
-    def stop(self, who: str, site: str | None) -> list[str]:
-        """Stop: the named site, and every arm that this console holds or that is moving."""
-        stopped = []
+    def stop(self, who: str, site: str | None, once: str = "") -> list[str]:
+        """Stop: the named site, and every arm that this console holds or that is moving. once: a page's own name for this
+        press of STOP, which comes through two doors; the second to arrive changes nothing."""
+        if once and once in self._stops:
+            return self._stops[once]
+        stopped: list[str] = []
+        if once:
+            self._stops[once] = stopped
+            while len(self._stops) > STOPS_REMEMBERED:
+                self._stops.pop(next(iter(self._stops)))
         for name, link in self.sites.items():
             view = link.snapshot()
             moving = view.arm.get("drive") in ("moving", "stopping") or view.gov.get("state") in ("ACTIVE", "DEGRADED")

@@ -119,6 +119,21 @@ def test_least_privilege_by_role(server):
     assert expert.call("room.chat", text="hi")["ok"]
 
 
+def test_a_stop_through_both_doors_counts_once_and_the_second_door_wants_a_token(server):
+    viewer = page(server, "viewer")
+    headers = {"authorization": f"Bearer {server.token['viewer']}"}
+    assert server.client.post("/stop", json={"site": "tianjin", "once": "a"}).status_code == 401
+    assert not server.sites[0].stops
+    viewer.send({"t": "stop", "site": "tianjin", "id": 1, "once": "a"})
+    viewer.until("stopped")
+    reply = server.client.post("/stop", json={"site": "tianjin", "once": "a"}, headers=headers)
+    assert reply.json()["sites"] == ["tianjin"] and len(server.sites[0].stops) == 1
+    server.client.post("/stop", json={"site": "tianjin", "once": "b"}, headers=headers)
+    assert len(server.sites[0].stops) == 2
+    server.client.post("/stop", content=b"not json at all", headers=headers)
+    assert len(server.sites[0].stops) == 3 and len(server.sites[1].stops) == 1, "unreadable: everything stops"
+
+
 def test_a_stop_needs_no_rights_and_reaches_every_moving_arm_and_the_one_shown(server):
     viewer = page(server, "viewer", "v")
     viewer.until("frame")

@@ -149,6 +149,24 @@ export const scenarios = {
     await until("a viewer's stop", async () => (await srv.poke()).stops.some(([, who]) => who === "student"));
   },
 
+  async "STOP gets through while the websocket's queue is full, and counts once"({ browser, srv }) {
+    const page = await open(browser, srv, "dr.li");
+    const session = await page.context().newCDPSession(page);
+    await session.send("Network.enable");
+    const sent = await page.evaluate(() => {
+      const big = "x".repeat(4_000_000);
+      const calls = Array.from({ length: 40 }, (_, k) => longhand.net.call("plan.import", { case: "none", name: `${k}.json`, text: big }).catch(() => 0));
+      globalThis.replies = 0; for (const c of calls) c.then(() => globalThis.replies++);
+      return calls.length;
+    });
+    await page.keyboard.press("Escape");
+    await until("the stop is at the hospital", async () => (await srv.poke()).stops.length > 0);
+    const answered = await page.evaluate(() => globalThis.replies);
+    assert(answered < sent, `the queue was empty before: ${answered} of ${sent}`);
+    await until("the queue drains", () => page.evaluate((n) => globalThis.replies === n, sent), 60000);
+    assert((await srv.poke()).stops.length === 1, "one press of STOP counted twice");
+  },
+
   async "keys of the page do nothing while somebody types, except Esc"({ browser, srv }) {
     const page = await open(browser, srv, "dr.li");
     await page.click("#tab-consult");
