@@ -10,6 +10,8 @@ requests:
     {"t": "bump", "what": "reference"|"table", "mm": 2.0}
     {"t": "dropout", "seconds": 1.0}              the tracker sees nothing for so long
     {"t": "landmarks"}                            -> {"ok", "names": [...]}
+    {"t": "look"}                                 -> {"ok", "stamp", "q", "world_T_tip", "world_T_ct"}: what falls into the
+    room's cameras (`sim.cameras`)
     {"t": "truth"}                                -> {"ok", "stamp", "world_T_tip", "world_T_ct", "world_T_ref"}:
     judge only
     {"t": "arm_fault", "stuck"|"freeze": bool, "force": N}   kinematic arm only: injected faults
@@ -111,6 +113,14 @@ class SimRoom:
         if kind == "dropout":
             self.tracker.dropout(now + int(float(request["seconds"]) * 1e9))
             return {"ok": True}
+        if kind == "look":
+            return {
+                "ok": True,
+                "stamp": now,
+                "q": self.driver._q.tolist(),
+                "world_T_tip": list(self.driver.tip()),
+                "world_T_ct": list(self.patient.ct(now)),
+            }
         if kind == "landmarks":
             return {"ok": True, "names": sorted(self.patient.landmarks)}
         if kind == "truth":

@@ -45,6 +45,9 @@ def command(
     arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every simulated hospital")] = "iiwa7",
     doctor: Annotated[str, typer.Option(help="bedside: panel (the page) or scripted")] = "panel",
     device: Annotated[list[str] | None, typer.Option(metavar="NAME|MODULE:FUNCTION[:ARGUMENT]", help=DEVICE_HELP)] = None,
+    cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="simulated hospitals have cameras")] = True,
+    on_call: Annotated[list[str] | None, typer.Option(help="name of an expert on call for consultations; repeatable")] = None,
+    pager: Annotated[str | None, typer.Option(help="program that is run with NAME and TEXT when an expert on call is wanted")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
     json: Annotated[bool, typer.Option("--json", help="print one JSON line with the addresses")] = False,
@@ -59,6 +62,7 @@ def command(
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
                       profile, driver, arm, doctor, browser and not json, json, list(device or []))  # fmt: skip
+    options.cameras, options.on_call, options.pager = cameras, list(on_call or []), pager
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -68,6 +72,10 @@ def command(
 
 class Options:
     """What the command line asks for."""
+
+    cameras: bool = True
+    on_call: list[str] = []  # noqa: RUF012  (replaced, never changed)
+    pager: str | None = None
 
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
@@ -109,6 +117,7 @@ async def run(o: Options) -> int:
     if log is not None:
         hub.journal.also = Actions(log, {link.name: link.session for link in links}).took
     hub.native = native
+    hub.together.equip(links, o.on_call, o.pager)
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
@@ -231,6 +240,7 @@ class Hospitals:
 
     def __init__(self, o: Options) -> None:
         from sim.demo.bystander import Bystander
+        from sim.demo.camera_processes import camera_processes
         from sim.demo.prepare import prepare
         from sim.demo.processes import processes
         from teleop.launch.plan import Process
@@ -255,6 +265,8 @@ class Hospitals:
             argv = (sys.executable, "-m", "teleop.bedside", "--config", str(self.demo.config_file(config.site)), "--port", "0",
                     "--address-file", str(address))  # fmt: skip
             wanted.append(Process(f"{config.site}/bedside", argv, {}, None, pattern.at))
+        if o.cameras:
+            wanted += camera_processes(self.demo)
         self.runner = Runner(wanted)
         self._log = (o.folder / "processes.log").open("w", buffering=1)
 

@@ -280,6 +280,10 @@ class LinkSite:
     def robot(self) -> dict[str, Any]:
         return {}
 
+    async def video(self, offer: str) -> dict[str, Any]:
+        """Ask the hospital's cameras for a connection: the answer's SDP, or the reason why not."""
+        return await self._ask("site.video", {"offer": offer}, 10.0)
+
     # -- images -------------------------------------------------------------------------------------------------
     async def fetch_series(self, folder: Path, progress: Callable[[float], None]) -> None:
         """Fetch the case's images in chunks (resumable, some on the way at a time), check their hashes, write series.json.

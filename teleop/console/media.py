@@ -82,8 +82,8 @@ class LocalTrunk:
 class RemoteTrunk:
     """The pictures of a real hospital over WebRTC; the offer and the answer travel as orders on the authenticated link."""
 
-    def __init__(self, name: str, order: Callable[..., Awaitable[dict[str, Any]]]) -> None:
-        self.name, self._order = name, order
+    def __init__(self, name: str, offer: Callable[[str], Awaitable[dict[str, Any]]]) -> None:
+        self.name, self._offer = name, offer
         self.switch = Switch(self._want, self._key)
         self.why = ""
         self._connection: RTCPeerConnection | None = None
@@ -151,7 +151,7 @@ class RemoteTrunk:
                 self._want(self.switch.wanted)
 
         await connection.setLocalDescription(await connection.createOffer())
-        reply = await self._order("site.video", offer=connection.localDescription.sdp)
+        reply = await self._offer(connection.localDescription.sdp)
         if not reply.get("ok"):
             raise ConsoleError(str(reply.get("reason") or "the hospital gives no pictures"))
         from aiortc import RTCSessionDescription

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import secrets
+import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,28 @@ class Together:
         #: Called with the media desk when it is first wanted, to bring the hospitals' trunks.
         self.bring_trunks: Callable[[MediaDesk], None] | None = None
         self._load()
+
+    def equip(self, links: list[Any], on_call: list[str], pager: str | None) -> None:
+        """Bring the hospitals' cameras, who is on call (kept over restarts when none is named) and the outside pager."""
+        if on_call:
+            self.state = replace(self.state, on_call=tuple(on_call))
+        if pager is not None:
+            self.notify = lambda name, text: self._page(pager, name, text)
+
+        def bring(desk: "MediaDesk") -> None:
+            from teleop.console.media import RemoteTrunk
+
+            desk.trunks |= {link.name: RemoteTrunk(link.name, link.video) for link in links if hasattr(link, "video")}
+
+        self.bring_trunks = bring
+
+    @staticmethod
+    def _page(program: str, name: str, text: str) -> None:
+        """Run the pager beside us; it must not hold up the console."""
+        try:
+            subprocess.Popen([program, name, text[:400]], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        except OSError as error:
+            log.error("the pager %s could not be run: %s", program, error)
 
     # -- the machine ----------------------------------------------------------------------------------------------
     @staticmethod

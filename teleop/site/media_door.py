@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ class MediaDoor:
         self._asked[self._id] = (key, number, now + OFFER_NS)
         return None
 
-    def control(self, paths: list[dict[str, Any]], status: dict[str, Any], now: int) -> None:
+    def control(self, paths: Callable[[], list[dict[str, Any]]], status: dict[str, Any], now: int) -> None:
         """How control is doing; said five times a second."""
         if now < self._next_control:
             return
         self._next_control = now + CONTROL_NS
-        alive = [p for p in paths if p.get("alive")]
+        alive = [p for p in paths() if p.get("alive")]
         age = status.get("loop_age_ns") if status.get("holder") else None
         self._send({
             "t": "control", "loss": min((p["loss"] for p in alive), default=None), "queue_ms": min((p["queue_ms"] for p in alive), default=None),

@@ -15,7 +15,16 @@ from typing import Any
 
 import msgpack
 import rclpy
-from longhand_msgs.msg import ArmState, Heartbeat, LinkStats, LogCheckpoint, LogPeerCheckpoint, TrackerSample, UiAction
+from longhand_msgs.msg import (
+    ArmState,
+    Heartbeat,
+    LinkStats,
+    LogCheckpoint,
+    LogPeerCheckpoint,
+    TrackerSample,
+    UiAction,
+    VideoFrame,
+)
 from longhand_msgs.srv import CaseOrder
 from rclpy.context import Context
 from rclpy.node import Node
@@ -29,6 +38,7 @@ from teleop.link.keys import load_roles, load_secret
 from teleop.link.site import SiteLink
 from teleop.site.gateway import Gateway
 from teleop.site.governor_client import GovernorClient
+from teleop.site.media_door import MediaDoor
 from teleop.wire import VERSIONS
 
 #: Longest waits of the loop (ms): topics have no descriptor to wait on, so while a sample is expected the loop wakes this
@@ -88,6 +98,8 @@ class GatewayNode(Node):
         self.checkpoint = self.create_subscription(LogCheckpoint, "log/checkpoint", lambda _: None, qos.LATCHED)
         self.peer_checkpoints = self.create_publisher(LogPeerCheckpoint, "log/peer_checkpoint", qos.ORDER)
         self.ui_actions = self.create_publisher(UiAction, "ui/actions", qos.EVENTS)
+        self.video_frames = self.create_publisher(VideoFrame, "video/frames", qos.STREAM)
+        self.media = MediaDoor(config.run_dir / "media.sock")
         self.stats = self.create_publisher(LinkStats, "link/stats", qos.SAMPLES)
         self.heartbeats = self.create_publisher(Heartbeat, "heartbeat", qos.SAMPLES)
         self.case: Any = self.create_client(CaseOrder, "case/order")
@@ -111,6 +123,7 @@ class GatewayNode(Node):
         self.gateway.turn(now)
         self._case_orders(now)
         self._site_orders()
+        self._pictures(now)
         self._publish(now)
         if now >= self.next_roles:
             self.next_roles = now + ROLES_NS
@@ -171,6 +184,10 @@ class GatewayNode(Node):
                     cosignature="",
                 ))  # fmt: skip
                 self.gateway.answer_case(key, number, {"ok": True})
+            elif order["op"] == "site.video":
+                refusal = self.media.offer(key, number, order, time.monotonic_ns())
+                if refusal is not None:
+                    self.gateway.answer_case(key, number, refusal)
             elif order["op"] == "site.ui" and (action := ui_action(order)) is not None:
                 principal = self.roles.by_key(key)
                 console = principal.name if principal else key[:8]
@@ -181,6 +198,16 @@ class GatewayNode(Node):
                 self.gateway.answer_case(key, number, {"ok": True})
             else:
                 self.gateway.answer_case(key, number, {"ok": False, "reason": f"unknown or malformed order {order['op'][:64]!r}"})
+
+    def _pictures(self, now: int) -> None:
+        """Pass between consoles and the site's cameras; number and hash of every picture go to the session log."""
+        self.media.control(self.gateway._paths, self.gateway.status, now)
+        for key, number, reply in self.media.poll(now):
+            self.gateway.answer_case(key, number, reply)
+        self.gateway.video = self.media.video
+        while self.media.frames:
+            stream, frame, captured, sha256 = self.media.frames.pop(0)
+            self.video_frames.publish(VideoFrame(schema_version=1, stamp_mono=captured, stream=stream, frame_id=frame, sha256=list(sha256)))
 
     def _publish(self, now: int) -> None:
         while self.gateway.log:
@@ -214,6 +241,7 @@ class GatewayNode(Node):
     def close(self) -> None:
         """Say goodbye to the consoles and let go of the ports."""
         self.link.close()
+        self.media.close()
         if self.gateway.governor is not None:
             self.gateway.governor.close()
 
