@@ -21,7 +21,8 @@ class SiteConfig(BaseModel):
     """One hospital: names, folders, ports, the arm, the case.
 
     All folders are absolute. Ports are on `host`; `relay_base` is where an emulated WAN listens in front of them
-    (0: none). `domain` is the ROS domain of the hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models`
+    (0: none). `require_view`: servo and jog need the displayed picture's stamp in every command (a site with cameras; without
+    it the hand is governed by the state frames' age alone, and the status says HEADLESS). `domain` is the ROS domain of the hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models`
     or the absolute path of a YAML file (docs/arm-guarantees.md).
 
     For the header of the session log: session (32 hex digits, the same at every site of one session; empty: one's own),
@@ -46,6 +47,7 @@ class SiteConfig(BaseModel):
     seed: int = 1
     local_control: bool = False
     demo_qualification: bool = False
+    require_view: bool = False
     correction: bool = True
     doctor: str = Field(default="panel", pattern=r"^(panel|scripted)$")
     relay_base: int = 0

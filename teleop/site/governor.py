@@ -23,6 +23,8 @@ def arguments(config: SiteConfig) -> list[str]:
         args.append("--local-control")
     if config.demo_qualification:
         args.append("--demo-qualification")
+    if config.require_view:
+        args += ["--param", "require_view=1"]
     return args
 
 
