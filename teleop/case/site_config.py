@@ -22,8 +22,9 @@ class SiteConfig(BaseModel):
 
     All folders are absolute. Ports are on `host`; `relay_base` is where an emulated WAN listens in front of them
     (0: none). `require_view`: servo and jog need the displayed picture's stamp in every command (a site with cameras; without
-    it the hand is governed by the state frames' age alone, and the status says HEADLESS). `domain` is the ROS domain of the hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models`
-    or the absolute path of a YAML file (docs/arm-guarantees.md).
+    it the hand is governed by the state frames' age alone, and the status says HEADLESS). `domain` is the ROS domain of the
+    hospital. `arm_model`: which arm stands here, a name in `teleop/arm/models` or the absolute path of a YAML file
+    (docs/arm-guarantees.md).
 
     For the header of the session log: session (32 hex digits, the same at every site of one session; empty: one's own),
     the institution that invites (where the patient is) and the one invited (where the surgeon is), kind of service, ids
