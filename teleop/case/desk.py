@@ -29,6 +29,8 @@ from teleop.case.stored_plan import PlanRefused, StoredPlan, open_signed_plan
 from teleop.case.verifying import Tolerances, regrade
 from teleop.case.workflow import CaseState, GateClosed, ScrewStep, Step, complete, retreat, screw_step
 
+#: Points of a path that people see before it moves.
+WAY_SAMPLES = 40
 #: The guide's opening waits this far before the entry, in free air, for the first tracker correction (m): the first of
 #: these that is clear of the patient. The skin lies 50 to 80 mm over a lumbar entry; the field's robots wait 20-30 mm off it.
 STAND_OFFS_M = (0.085, 0.100, 0.120)
@@ -452,5 +454,14 @@ class Desk:
             return {"ok": False, "reason": f"the governor refuses the path: {reply.get('reason', '')}"}
         return {
             "ok": True, "path_hash": stored.path_hash, "kind": stored.kind,
-            "length_m": stored.s[-1], "min_margin_m": min(stored.margin),
+            "length_m": stored.s[-1], "min_margin_m": min(stored.margin), "way": self._way(stored),
         }
+
+    def _way(self, stored: Any) -> list[list[float]]:
+        """The guide along the path, for people to see before it moves: [s (m), x, y, z, qx, qy, qz, qw] in the base frame."""
+        kin = getattr(self.paths, "kin", None)
+        if kin is None:
+            return []
+        count = min(WAY_SAMPLES, len(stored.s))
+        picked = [round(k * (len(stored.s) - 1) / (count - 1)) for k in range(count)] if count > 1 else [0]
+        return [[float(stored.s[k]), *map(float, kin.fk(stored.q[k]))] for k in picked]

@@ -371,6 +371,15 @@ async def stop(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     return hub.stop(page.who.name, site if isinstance(site, str) and site in hub.sites else None)
 
 
+@call("site.path")
+async def site_path(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
+    """The guide along the newest stored path of a hospital, to be seen before it moves: {"path_hash", "way"}."""
+    name = str(args.get("site"))
+    require(name in hub.sites, f"unknown hospital {name!r}")
+    path_hash, way = hub.sites[name].way
+    return {"path_hash": path_hash, "way": way}
+
+
 @call("site.robot")
 async def robot(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     """Joints and links of the arm, for the 3-D view."""

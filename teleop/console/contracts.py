@@ -85,6 +85,7 @@ class SiteLink(Protocol):
 
     name: str
     on_change: Callable[[], None] | None
+    way: tuple[bytes, list[list[float]]]
 
     def snapshot(self) -> SiteSnapshot: ...
 

@@ -6,6 +6,7 @@ folder with a CT (NIfTI, DICOM folder or zip) and, beside it, labels.
 
 import json
 import math
+import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -295,7 +296,14 @@ class PlanningWorker:
             )
             data = json.dumps({"@schema": schema, "markups": lines}, indent=1).encode()
             return "plan.mrk.json", "application/json", data
-        raise ConsoleError(f"{form!r} cannot be exported from here yet: plan.json or 3D Slicer")
+        if form == "pdf":
+            from teleop.planning.sheet import write_pdf
+
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "plan.pdf"
+                write_pdf(self._plan(document), self._image(document["image"]["id"]).ct, path)
+                return "plan.pdf", "application/pdf", path.read_bytes()
+        raise ConsoleError(f"{form!r} cannot be exported: json, slicer or pdf")
 
     def import_plan(self, image: str, data: bytes, name: str) -> list[dict[str, Any]]:
         """Lines of a file; grades and margins in it are ignored and computed again."""

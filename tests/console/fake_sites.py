@@ -46,6 +46,7 @@ class FakeSite:
             "scale": 0.3, "least": 0.5, "tremor": "normal", "alignment": "picture", "fixture": "none",
             "lock_rotation": False, "lock_translation": False,
         }  # fmt: skip
+        self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self.frozen = False
         self.state, self.reason, self.todo = "READY", "", ""
         self.holder, self.epoch, self.rebase = "", 0, 0
@@ -226,6 +227,7 @@ class FakeSite:
         start = list(self.setpoint)
         self._walk = [start, end]
         length = max(0.001, math.dist(start[:3], end[:3]))
+        steps = [[start[i] + (end[i] - start[i]) * k / 20 for i in range(7)] for k in range(21)]
         self.path_hash, self.s = bytes([len(self.orders) % 250 + 1] * 8), 0.0
         self.case["path"] = {
             "path_hash": self.path_hash,
@@ -235,6 +237,7 @@ class FakeSite:
             "screw": self.case["screw"],
         }
         self.case["motion"] += 1
+        self.way = (self.path_hash, [[length * k / 20, *pose] for k, pose in enumerate(steps)])
         return {"path_hash": self.path_hash, "length_m": length, "kind": kind}
 
     def _case_correct(self, p: dict[str, Any]) -> dict[str, Any]:

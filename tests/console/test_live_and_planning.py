@@ -180,3 +180,25 @@ def test_a_file_that_is_no_image_is_named_as_such(tmp_path):
     (folder / "image-00000.nii").write_bytes(b"not an image at all")
     with pytest.raises(ConsoleError, match="not a CT"):
         PlanningWorker(tmp_path, {}).open({"kind": "upload", "id": "abc"})
+
+
+def test_a_plan_is_exported_as_a_sheet_for_paper_as_json_and_for_slicer(tmp_path):
+    import nibabel
+
+    folder = tmp_path / "ct"
+    folder.mkdir()
+    voxels = np.random.default_rng(1).normal(40.0, 100.0, (60, 60, 60)).astype(np.int16)
+    voxels[20:40, 20:40, 10:50] = 700
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 1.0, 1.0, 1.0])), folder / "ct.nii.gz")
+    worker = PlanningWorker(tmp_path, {"ct": folder})
+    image = worker.open({"kind": "folder", "id": "ct"})
+    c = np.array(image["centre_lps_mm"])
+    needle = {"kind": "needle", "entry_lps_mm": list(c - [0, 0, 15]), "target_lps_mm": list(c + [0, 5, 10])}
+    document = {"image": image, "screws": [worker.add(image["id"], needle)]}
+    name, mime, data = worker.export(document, "pdf")
+    assert (name, mime) == ("plan.pdf", "application/pdf") and data.startswith(b"%PDF") and len(data) > 10_000
+    again = worker.import_plan(image["id"], worker.export(document, "json")[2], "plan.json")
+    assert [s["id"] for s in again] == [s["id"] for s in document["screws"]]
+    assert b"markups" in worker.export(document, "slicer")[2]
+    with pytest.raises(ConsoleError, match="docx"):
+        worker.export(document, "docx")

@@ -441,6 +441,26 @@ export const scenarios = {
     await until("released", async () => (await srv.poke()).holder === "");
     assert(page.problems.length === 0, page.problems.join("\n"));
   },
+  async "a planned approach is shown along its way before it moves, and not while it moves"({ browser, srv }) {
+    const page = await open(browser, srv, "dr.li");
+    await openCase(page); await autoPlan(page);
+    await page.click("#approve");
+    await page.waitForSelector('#approval[data-state="approved"]');
+    await page.click("#transfer");
+    await until("the plan is at the hospital", () => page.evaluate(() => !!longhand.store.desk.transferred));
+    await page.click("#tab-command");
+    await page.click('#pick [data-screw="L4-R"]');
+    await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("approach"));
+    const ahead = () => page.evaluate(() => longhand.tool().find((t) => t.preview)?.tip ?? null);
+    const first = await until("the way is shown", ahead);
+    await until("and goes on", async () => { const now = await ahead(); return now && Math.hypot(...now.map((v, i) => v - first[i])) > 20; });
+    await press(page, "#hold");
+    await until("it moves", async () => (await srv.poke()).state === "ACTIVE");
+    assert((await ahead()) === null, "the preview goes on while the arm moves");
+    await page.mouse.up();
+    assert(page.problems.length === 0, page.problems.join("\n"));
+  },
+
   async "a gamepad jogs while its shoulder is held; letting go, the clutch, B and unplugging stop"({ browser, srv }) {
     const page = await ready(browser, srv);
     await emulatePad(page);

@@ -14,6 +14,7 @@ import { makePlan } from "./views/plan.js";
 import { makeSites } from "./views/sites.js";
 import { makeCommand } from "./views/command.js";
 import { makeConsult } from "./views/consult.js";
+import { arrived } from "./views/next_action.js";
 import { Player } from "./media/player.js";
 import { Wall } from "./media/wall.js";
 
@@ -50,7 +51,22 @@ app.tool = () => {
   if (store.stale()) return [];
   // the ghost is where the guide is asked to be: the hand's newest target, or what the hospital's drive is at
   const hand = store.site?.hand ?? {}, solid = liveTool(store.site), ghost = liveTool(store.site, hand.ghost ?? store.site?.arm?.setpoint);
-  return [...(ghost ? [{ ...ghost, ghost: true, radius: 4 }] : []), ...(solid ? [{ ...solid, radius: 4, halo: (hand.halo_m ?? 0) * 1000 }] : [])];
+  const ahead = app.preview();
+  return [...(ahead ? [{ ...ahead, ghost: true, preview: true, radius: 4 }] : []), ...(ghost ? [{ ...ghost, ghost: true, radius: 4 }] : []), ...(solid ? [{ ...solid, radius: 4, halo: (hand.halo_m ?? 0) * 1000 }] : [])];
+};
+// The way of a planned path, shown by a ghost that goes along it again and again until the arm moves.
+const SWEEP_MS = 2600, PAUSE_MS = 700;
+app.preview = () => {
+  const s = store.site, path = s?.case?.path, now = path && [...path.path_hash].join();
+  if (!now || store.stale() || store.view !== "command" || app.mode !== "goal") return null;
+  if (app.wayOf !== `${store.siteName}/${now}`) {
+    app.wayOf = `${store.siteName}/${now}`; app.way = null;
+    app.net.call("site.path", { site: store.siteName }).then((r) => { if ([...r.path_hash].join() === now) { app.way = r.way; app.wayAt = performance.now(); } }).catch(() => {});
+  }
+  if (!app.way?.length || app.deadman.press || ["moving", "stopping"].includes(s.arm?.drive) || arrived(s)) return null;
+  const u = Math.min(1, ((performance.now() - app.wayAt) % (SWEEP_MS + PAUSE_MS)) / SWEEP_MS), want = u * app.way.at(-1)[0];
+  const k = Math.max(1, app.way.findIndex((row) => row[0] >= want)), a = app.way[k - 1], b = app.way[k], f = b[0] > a[0] ? (want - a[0]) / (b[0] - a[0]) : 1;
+  return liveTool(s, a.slice(1).map((v, i) => v + (b[i + 1] - v) * Math.max(0, Math.min(1, f))));
 };
 app.entryGuess = () => add(store.cross, [0, 60, 0]);
 

@@ -147,13 +147,13 @@ export class SliceView {
     for (const tool of this.app.tool?.() ?? []) {
       const from = along(tool.tip, tool.axis, -60), polygon = cylinderSection(g.plane, from, tool.tip, tool.radius ?? 3);
       const [a, b] = axisInPlane(g.plane, from, tool.tip), [x1, y1] = this.toPx(g, a), [x2, y2] = this.toPx(g, b);
-      c.strokeStyle = tool.ghost ? COLOUR.ghost : COLOUR.tool; c.lineWidth = tool.ghost ? 1 : 2;
+      c.strokeStyle = tool.preview ? COLOUR.selected : tool.ghost ? COLOUR.ghost : COLOUR.tool; c.lineWidth = tool.ghost ? 1 : 2;
       c.setLineDash(tool.ghost ? [3, 3] : []);
       if (polygon.length) { this.path(c, g, polygon); c.stroke(); }
       // where the guide points to
       const ahead = axisInPlane(g.plane, tool.tip, along(tool.tip, tool.axis, 60)), [x3, y3] = this.toPx(g, ahead[1]);
       c.globalAlpha = 0.7; c.setLineDash([2, 4]); c.lineWidth = 1; c.beginPath(); c.moveTo(x1, y1); c.lineTo(x2, y2); c.lineTo(x3, y3); c.stroke(); c.setLineDash([]); c.globalAlpha = 1;
-      c.beginPath(); c.arc(x2, y2, 4, 0, 7); c.fillStyle = tool.ghost ? COLOUR.ghost : COLOUR.tool; c.fill();
+      c.beginPath(); c.arc(x2, y2, 4, 0, 7); c.fillStyle = tool.preview ? COLOUR.selected : tool.ghost ? COLOUR.ghost : COLOUR.tool; c.fill();
       // how far the guide may be from where it is drawn: speed cap times loop age
       if (tool.halo > 0.2) { c.beginPath(); c.arc(x2, y2, 4 + tool.halo * g.scale, 0, 7); c.globalAlpha = 0.5; c.lineWidth = 1.5; c.strokeStyle = COLOUR.warn; c.stroke(); c.globalAlpha = 1; }
     }

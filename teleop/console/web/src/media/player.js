@@ -97,7 +97,9 @@ export class Player {
       };
       await pc.setLocalDescription(await pc.createOffer());
       await gathered(pc);
-      const reply = await this.app.net.call("media.open", { offer: pc.localDescription.sdp });
+      const reply = await this.app.net.call("media.open", { offer: pc.localDescription.sdp, site: this.site });
+      if (reply.room) { await this.enterRoom(pc, reply); return; }
+      this.room = "";
       await pc.setRemoteDescription({ type: "answer", sdp: reply.answer });
       this.streams = reply.streams; this.sites = reply.sites;
       reply.streams.forEach((stream, n) => {
@@ -112,12 +114,36 @@ export class Player {
       if (this.site) await this.app.net.call("media.watch", { site: this.site, streams: this.wanted });
     } catch (error) { this.close(); this.state = "refused"; this.words = error.message; this.refusedAt = performance.now(); throw error; }
   }
+  /** No place here: the pictures come from the video room (Janus), everything else stays as it is. No voice there. */
+  async enterRoom(first, { room, streams, sites }) {
+    const pc = (this.connection = new RTCPeerConnection({ iceServers: [] }));
+    first.close();
+    this.streams = streams; this.sites = sites; this.room = this.site; this.line = null;
+    let n = 0;
+    pc.ontrack = ({ receiver }) => {
+      const stream = streams[n++];
+      if (!stream) return;
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      this.tile(stream).video.srcObject = new MediaStream([receiver.track]);
+      this.tile(stream).video.play?.().catch(() => {});
+    };
+    pc.onconnectionstatechange = () => {
+      if (pc !== this.connection) return;
+      if (pc.connectionState === "connected") { this.state = "open"; this.app.dirty = true; }
+      if (["failed", "closed"].includes(pc.connectionState)) this.lost("the connection broke");
+    };
+    await pc.setRemoteDescription({ type: "offer", sdp: room.offer });
+    await pc.setLocalDescription(await pc.createAnswer());
+    await gathered(pc);
+    await this.app.net.call("media.room", { handle: room.handle, answer: pc.localDescription.sdp });
+  }
   /** Show streams of a hospital (all tiles that are on the page). */
   async watch(site, streams) {
     const same = site === this.site && streams.join() === this.wanted.join();
     if (site !== this.site) for (const tile of Object.values(this.tiles)) { tile.shown = null; tile.ages = []; }
     this.site = site; this.wanted = streams;
     if (same || !this.connection || this.state === "refused") return;
+    if (this.room) { if (this.room !== site) { this.close(); await this.open(); } return; } // a room has all pictures of one hospital
     for (const stream of streams) if (this.tiles[stream]) this.tiles[stream].at = performance.now();
     await this.app.net.call("media.watch", { site, streams });
   }
@@ -134,6 +160,7 @@ export class Player {
     if (on && !this.mic) {
       this.mic = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } });
       if (!this.connection) await this.open();
+      if (!this.line) throw new Error("the video room carries no voice");
       await this.line.sender.replaceTrack(this.mic.getAudioTracks()[0]);
     }
     if (this.mic) for (const track of this.mic.getAudioTracks()) track.enabled = on;

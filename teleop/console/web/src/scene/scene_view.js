@@ -56,7 +56,7 @@ export class SceneView {
     const list = lines.map((s) => ({ entry: s.entry_lps_mm, tip: s.tip_lps_mm, radius: s.diameter_mm / 2, selected: s.id === store.screwId, colour: s.id === store.screwId ? COLOUR.selected : COLOUR.plan }));
     // To a tenth of a millimetre: an arm that stands still must not be painted 60 times a second because its encoders tremble.
     const round = (p) => p.map((v) => Math.round(v * 10) / 10);
-    const tools = (this.app.tool?.() ?? []).map((tool) => ({ from: round(along(tool.tip, tool.axis, -160)), to: round(tool.tip), radius: tool.radius ?? 4, colour: tool.ghost ? COLOUR.ghost : COLOUR.tool, ghost: tool.ghost }));
+    const tools = (this.app.tool?.() ?? []).map((tool) => ({ from: round(along(tool.tip, tool.axis, -160)), to: round(tool.tip), radius: tool.radius ?? 4, colour: tool.preview ? COLOUR.selected : tool.ghost ? COLOUR.ghost : COLOUR.tool, ghost: tool.ghost }));
     this.send("screws", { list }, all); this.send("tools", { list: tools }, all); this.send("camera", { camera: this.camera }, all);
     const w = this.root.clientWidth, hgt = this.root.clientHeight, c = this.over.getContext("2d");
     c.setTransform(this.ratio ?? 1, 0, 0, this.ratio ?? 1, 0, 0); c.clearRect(0, 0, w, hgt);
