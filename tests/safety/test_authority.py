@@ -1,5 +1,6 @@
 """Authority: fencing, leases, bedside first; and every reachable state of two consoles, a bedside and a bad network."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,10 @@ def test_a_disk_that_does_not_keep_the_epoch_stops_the_boot(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_in_no_reachable_state_is_a_foreign_or_old_command_admitted() -> None:
+def test_in_no_reachable_state_is_a_foreign_or_old_command_admitted(record_property: Callable[[str, object], None]) -> None:
     found = explore()
+    record_property("states", found.states)
+    print(f"{found.states} states and {found.transitions} transitions explored")  # seen with -rP
     assert (found.foreign, found.old) == (0, 0), found.example
     assert found.states > 100_000
 
