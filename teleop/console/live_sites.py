@@ -56,6 +56,8 @@ class LinkSite:
         self.plan_lines: dict[str, Any] = {}
         #: The registration as the hospital tells it, 16 numbers row by row; None before one.
         self.ref_T_ct: list[float] | None = None
+        #: The newest stored path: its hash, and rows of [s (m), x, y, z, qx, qy, qz, qw] of the guide along it (base frame).
+        self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self._closed = False
 
     # -- life ---------------------------------------------------------------------------------------------------
@@ -268,6 +270,7 @@ class LinkSite:
         if reply.get("ok") and "path_hash" in reply:
             what = "rehearsal" if op == "case.rehearse" else str(params.get("kind", "correction"))
             case["motion"] = case["motion"] + 1
+            self.way = (bytes(reply["path_hash"]), reply.get("way") or [])
             case["path"] = {
                 "path_hash": bytes(reply["path_hash"]), "kind": str(reply["kind"]), "length_m": float(reply["length_m"]),
                 "what": what, "screw": case.get("screw", "") or str(params.get("screw", "")),
