@@ -19,7 +19,7 @@ from safety.log.reader import LogReader
 from safety.log.replay import begin, walk
 from safety.log.seconds import ALARM_TOPIC, CHANGE_TOPIC
 from safety.log.session import CHECKPOINT_TOPIC, CLOSE_TOPIC, GAP_TOPIC, PEER_TOPIC
-from safety.log.steps import BOOT, Step, steps
+from safety.log.steps import BOOT, EVENT_TOPIC, ORDER_TOPIC, Step, steps
 from safety.params import Params
 from safety.speed_law import travel_bound
 from safety.states import State
@@ -262,7 +262,9 @@ def _percentiles(ages: list[int]) -> dict[str, float]:
 
 
 def time_in_states(log: LogReader) -> dict[str, float]:
-    """Seconds in each state, from the first step to the end of the log."""
+    """Seconds in each state, from the first step to the end of the log; nothing for the log of a console."""
+    if EVENT_TOPIC not in log.topics and ORDER_TOPIC not in log.topics:
+        return {}
     total: dict[str, float] = {}
     since, state = log.start, str(State.INIT)
     for change in changes(log):

@@ -1,7 +1,8 @@
 """A copy of a log for sharing: plain MCAP without people in it.
 
-Left out: sealed and free texts, the header's configuration, keys and roles, screen actions. Replaced: holder names and keys by
-letters, the case id by nothing, UTC by a clock that begins at zero. It proves nothing by itself; the digest of the original's
+Left out: sealed and free texts, the header's configuration, keys and roles, screen actions, clock estimates. Replaced: holder
+names and keys by letters, the case id by nothing, UTC by a clock that begins at zero, in ROS headers too.
+It proves nothing by itself; the digest of the original's
 last checkpoint is in its metadata, so that its owner can show what it was made from.
 """
 
@@ -15,7 +16,7 @@ from safety.log.session import CHECKPOINT_TOPIC
 
 #: What may be shared, and the text fields that go.
 TOPICS = {
-    "arm_state": (), "arm_state_block": (), "link/stats": (), "tracker": (), "clock": (), "log/second": ("holder",),
+    "arm_state": (), "arm_state_block": (), "link/stats": (), "tracker": (), "log/second": ("holder",),
     "log/gap": (), "governor/alarm": ("who",), "governor/change": (), "case/events": ("detail",),
 }  # fmt: skip
 _PEOPLE = ("holder", "holder_name", "who", "by")
@@ -41,11 +42,13 @@ def export(log: LogReader, out: Path) -> int:
                 channel = channels[message.topic] = writer.register_channel(message.topic, "cdr", schema)
             data = bytes(message.payload)
             fields = log.decode(message)
-            if any(name in fields for name in (*_PEOPLE, *TOPICS[message.topic])):
+            at = message.mono - log.start
+            if any(name in fields for name in ("header", *_PEOPLE, *TOPICS[message.topic])):
                 clean: dict[str, Any] = {**fields, **{n: letter(str(fields[n])) for n in _PEOPLE if n in fields}}
                 clean.update({n: "" for n in TOPICS[message.topic] if n not in _PEOPLE})
+                if "header" in fields:
+                    clean["header"] = {**fields["header"], "stamp": {"sec": at // 10**9, "nanosec": at % 10**9}}
                 data = log.types.encode(message.msg_type, clean)
-            at = message.mono - log.start
             writer.add_message(channel, at, data, at, count & 0xFFFFFFFF)
             count += 1
         note = log.decode(last)["note"] if last is not None else ""

@@ -29,6 +29,7 @@ from safety.log.verify import Report, Trusted, verify
 from teleop.review.alignment import Alignment, align
 from teleop.review.data import ReviewLog
 from teleop.review.notes import NoteError, Notes, reviewer_key
+from teleop.review.pictures import Pictures, logged
 from teleop.review.skeleton import Skeleton, base_T_ct_of, vertebrae
 
 STATIC = Path(__file__).parent / "static"
@@ -88,6 +89,8 @@ class Review:
         self.replays: list[dict[str, Any] | None] = [None] * len(self.logs)
         self._plans: list[dict[str, Any] | None] = [None] * len(self.logs)
         self._skeletons: dict[str, Skeleton] = {}
+        self._pictures: dict[int, Pictures] = {}
+        self._picture_lock = threading.Lock()
         self._busy: set[str] = set()
         self._lock = threading.Lock()
 
@@ -99,6 +102,13 @@ class Review:
 
     def mono(self, index: int, seconds: float) -> int:
         return round(seconds * 1e9) + self.logs[0].start + self.alignments[index].offset
+
+    def pictures(self, index: int, seconds: float) -> dict[str, Any]:
+        """The recorded pictures of that moment (`teleop.review.pictures`)."""
+        with self._picture_lock:
+            if index not in self._pictures:
+                self._pictures[index] = Pictures(self.paths[index], logged(self.logs[index].reader))
+            return self._pictures[index].at(self.mono(index, seconds), lambda mono: self.seconds(index, mono))
 
     # Background work
 
@@ -156,7 +166,7 @@ class Review:
                 "file": log.path.name, "site": h["site"], "arm": h["arm"], "case_id": h["case_id"], "session": h["session"],
                 "begin": self.seconds(k, log.start), "end": self.seconds(k, log.end),
                 "utc_at_zero": log.reader.utc(self.mono(k, 0.0)) / 1e9,
-                "complete": log.reader.complete, "signals": log.signals, "changes": changes, "events": events,
+                "complete": log.reader.complete, "governor": log.has_governor, "signals": log.signals, "changes": changes, "events": events,
                 "alignment": asdict(self.alignments[k]), "details": details, "site_key": h["site_public_key"].hex(),
             })  # fmt: skip
         return {"logs": out, "reviewer": self.reviewer}
@@ -282,6 +292,9 @@ def make_app(review: Review) -> ASGIApp:
     def moment(request: Request) -> Any:
         return review.moment(index_of(request), number(request, "t"))
 
+    def pictures(request: Request) -> Any:
+        return review.pictures(index_of(request), number(request, "t"))
+
     def decision(request: Request) -> Any:
         k = index_of(request)
         if "n" in request.query_params:
@@ -343,6 +356,7 @@ def make_app(review: Review) -> ASGIApp:
             Route("/api/log/{log:int}/moment", guarded(moment)),
             Route("/api/log/{log:int}/decision", guarded(decision)),
             Route("/api/log/{log:int}/plans", guarded(plans)),
+            Route("/api/log/{log:int}/pictures", guarded(pictures)),
             Route("/api/log/{log:int}/replay", guarded(start_replay), methods=["POST"]),
             Route("/api/log/{log:int}/report", report),
             Route("/api/notes", guarded(notes), methods=["GET"]),

@@ -291,6 +291,25 @@ def test_a_case_id_cannot_lead_out_of_the_key_folder(tmp_path, name):
         privacy.key_file(tmp_path, name)
 
 
+def test_an_export_does_not_say_when_it_was(tmp_path):
+    """ROS headers bear the wall clock, and the clock estimates tie it to the robot's."""
+    from mcap.reader import make_reader
+    from mcap_ros2.decoder import DecoderFactory
+
+    log = open_log(tmp_path / "a.mcap")
+    stamp = {"stamp": {"sec": 1_700_000_777, "nanosec": 5}, "frame_id": "arm1_base"}
+    log.write("arm_state", "longhand_msgs/msg/ArmState",
+              {"schema_version": 1, "stamp_mono": START + 3 * MS, "header": stamp, "speed": 0.25}, START + 3 * MS)  # fmt: skip
+    log.write("clock", "longhand_msgs/msg/ClockEstimate",
+              {"schema_version": 1, "stamp_mono": START, "clock": "utc", "offset": 1_700_000_000_000_000_000}, START + 3 * MS)  # fmt: skip
+    log.close(START + 4 * MS, "x")
+    with LogReader(log.path) as reader:
+        assert export(reader, tmp_path / "out.mcap") == 1
+    with open(tmp_path / "out.mcap", "rb") as file:
+        (row,) = [m.decoded_message for m in make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages()]
+    assert (row.header.stamp.sec, row.header.stamp.nanosec, row.speed) == (0, 3 * MS, 0.25)
+
+
 def test_an_export_has_no_people_in_it_and_opens_as_mcap(tmp_path, session):
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory

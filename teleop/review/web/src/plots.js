@@ -20,8 +20,10 @@ export class SitePlots {
       `clock error ${error == null ? "not known" : "± " + (error / 1e6).toFixed(error < 1e7 ? 2 : 0) + " ms"} (${log.alignment.how})`;
     this.box = element("div", { class: "site" }, element("h2", { text: `site ${log.site} / ${log.arm}: ${stated}`, title: stated }));
     parent.append(this.box);
-    this.plots = PLOTS.map((spec, number) => {
-      const bottom = number === PLOTS.length - 1;
+    // A console's log has no arm in it: only what it has is shown.
+    const specs = log.governor ? PLOTS : PLOTS.filter((p) => p.lines.some(([name]) => log.signals.includes(name)));
+    this.plots = specs.map((spec, number) => {
+      const bottom = number === specs.length - 1;
       const holder = element("div", { class: bottom ? "plot last" : "plot" });
       const name = element("div", { class: "name" }, element("b", { text: spec.name }), ` ${spec.unit}`);
       (spec.labels ?? []).forEach((label, k) => { const i = element("i", { text: label }); i.style.color = spec.lines[k][1]; name.append(i); });

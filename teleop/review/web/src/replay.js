@@ -3,6 +3,7 @@ import { get, post, newest, token } from "./api.js";
 import { Ribbons } from "./ribbons.js";
 import { SitePlots, SIGNALS } from "./plots.js";
 import { Inspector } from "./inspector.js";
+import { Pictures } from "./pictures.js";
 import { element, clock, utc } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -12,7 +13,9 @@ class App {
   constructor(session) {
     this.session = session;
     this.logs = session.logs;
-    this.site = 0;
+    this.pictures = new Pictures($("pictures"));
+    this.site = Math.max(0, this.logs.findIndex((l) => l.governor));
+    $("plots").style.gridTemplateColumns = this.logs.map((l) => (l.governor || this.logs.length === 1 ? "minmax(0, 1fr)" : "240px")).join(" ");
     this.whole = [Math.min(...this.logs.map((l) => l.begin)), Math.max(...this.logs.map((l) => l.end))];
     if (this.whole[1] <= this.whole[0]) this.whole[1] = this.whole[0] + 1;
     this.events = this.logs.flatMap((log) => log.events.map((e) => ({ ...e, site: log.site }))).sort((a, b) => a.t - b.t);
@@ -26,7 +29,7 @@ class App {
     this.ribbons = new Ribbons($("ribbons"), this.logs, { overview: false, ...handlers });
     this.plots = this.logs.map((log) => new SitePlots($("plots"), log, handlers));
     this.loadSeries = newest(async (range) => {
-      const width = Math.max(200, Math.round($("plots").clientWidth / this.logs.length));
+      const width = Math.max(200, Math.round($("plots").clientWidth / Math.max(1, this.logs.filter((l) => l.governor).length)));
       await Promise.all(this.logs.map(async (log, k) => {
         try {
           const series = await get(`/api/log/${k}/series?names=${SIGNALS.join(",")}&from=${range[0]}&to=${range[1]}&width=${width}`);
@@ -89,7 +92,7 @@ class App {
   }
 
   header() {
-    const log = this.logs[0], versions = log.details.versions ?? {};
+    const log = this.logs[this.site], versions = log.details.versions ?? {};
     $("facts").replaceChildren(
       element("b", { text: `session ${log.session.slice(0, 8)}` }), `  case ${log.case_id || "–"}, `,
       this.logs.map((l) => `site ${l.site}${l.complete ? "" : " (cut off)"}`).join(", "),
@@ -148,6 +151,7 @@ class App {
     $("clock").replaceChildren(clock(this.t, 3), element("span", { text: `   ${utc(log.utc_at_zero + this.t)}` }));
     this.inspector.mark(this.t, scroll || this.playing);
     this.loadMoment(this.t);
+    this.pictures.load(this.site, this.t).catch(() => {});
     // A step that was chosen stays on show: others may bear the same stamp.
     if (this.inspector.tab === "Decision" && !this.onStep()) this.loadDecision(this.t);
     const screws = this.plans[this.site];
@@ -221,7 +225,7 @@ class App {
 
   fromLink() {
     const words = new URLSearchParams(location.hash.slice(1));
-    const site = Number(words.get("site") ?? 0);
+    const site = Number(words.get("site") ?? this.site);
     if (this.logs[site]) this.site = site;
     const range = (words.get("r") ?? "").split(",").map(Number);
     const t = Number(words.get("t"));
