@@ -47,6 +47,7 @@ def command(
     device: Annotated[list[str] | None, typer.Option(metavar="NAME|MODULE:FUNCTION[:ARGUMENT]", help=DEVICE_HELP)] = None,
     cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="simulated hospitals have cameras")] = True,
     on_call: Annotated[list[str] | None, typer.Option(help="name of an expert on call for consultations; repeatable")] = None,
+    janus: Annotated[Path | None, typer.Option(help="folder of launch/janus.launch.yaml: a video room for many viewers")] = None,
     pager: Annotated[str | None, typer.Option(help="program that is run with NAME and TEXT when an expert on call is wanted")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
     browser: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
@@ -62,7 +63,7 @@ def command(
     folder.mkdir(parents=True, exist_ok=True)
     options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
                       profile, driver, arm, doctor, browser and not json, json, list(device or []))  # fmt: skip
-    options.cameras, options.on_call, options.pager = cameras, list(on_call or []), pager
+    options.cameras, options.on_call, options.pager, options.janus = cameras, list(on_call or []), pager, janus
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -76,6 +77,7 @@ class Options:
     cameras: bool = True
     on_call: list[str] = []  # noqa: RUF012  (replaced, never changed)
     pager: str | None = None
+    janus: Path | None = None
 
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
@@ -117,7 +119,7 @@ async def run(o: Options) -> int:
     if log is not None:
         hub.journal.also = Actions(log, {link.name: link.session for link in links}).took
     hub.native = native
-    hub.together.equip(links, o.on_call, o.pager)
+    hub.together.equip(links, o.on_call, o.pager, o.janus)
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}

@@ -134,12 +134,27 @@ async def media_open(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     require(isinstance(offer, str) and 0 < len(offer) < 60_000, "an offer is an SDP text")
     assert isinstance(offer, str)
     desk = hub.together.media()
-    sdp = await desk.open(page.id, page.who.name, page.who.role, offer, hub.together.hosts.get(page.id, "127.0.0.1"))
+    from teleop.console.media import Full
+
+    try:
+        sdp = await desk.open(page.id, page.who.name, page.who.role, offer, hub.together.hosts.get(page.id, "127.0.0.1"))
+    except Full:
+        if desk.janus is None:
+            raise
+        return {"room": await desk.room_offer(str(args.get("site", "")), page.who.name), "streams": list(STREAMS), "sites": list(desk.trunks)}
     for name, v in hub.together.state.voices.items():
         from teleop.media.voices import Line
 
         desk.voices.set(name, Line(v.muted, frozenset(v.to)))
     return {"answer": sdp, "streams": list(STREAMS), "sites": list(desk.trunks)}
+
+
+@call("media.room")
+async def media_room(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
+    """The page's answer to an offer of the video room."""
+    handle, answer = args.get("handle"), args.get("answer")
+    require(isinstance(handle, str) and isinstance(answer, str) and len(answer) < 60_000, "an answer is an SDP text")
+    await hub.together.media().room_answer(str(handle), str(answer))
 
 
 @call("media.watch")

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiortc import RTCPeerConnection
@@ -19,6 +20,7 @@ from teleop.media import rtc
 from teleop.media.adapt import LADDER
 from teleop.media.encode import Decoder, info_of, is_key
 from teleop.media.frames import STREAMS, VIEW_STREAM, CodedFrame
+from teleop.media.janus import PORT, JanusError, JanusRoom
 from teleop.media.rtc import Feed
 from teleop.media.studio import Source, Studio
 from teleop.media.switch import Switch
@@ -41,6 +43,10 @@ def seat(present: dict[str, tuple[int, int]], newcomer: int, places: int = PLACE
         return True, ""
     lowest = min(present, key=lambda page: (present[page][0], -present[page][1]))
     return (True, lowest) if present[lowest][0] < newcomer else (False, "")
+
+
+class Full(ConsoleError):
+    """All places for live pictures are taken."""
 
 
 class Trunk(Protocol):
@@ -212,6 +218,11 @@ class MediaDesk:
         #: (page, site) -> capture time of the view stream's picture that the page last displayed, robot ns.
         self.displayed: dict[tuple[str, str], int] = {}
         self._ordinal = 0
+        #: A video room for those who find no place here: where its configuration lies (`launch/janus.launch.yaml`).
+        self.janus: Path | None = None
+        self._room: JanusRoom | None = None
+        self._published: dict[str, int] = {}
+        self._handles: set[str] = set()
         self._thumbnails: dict[str, tuple[float, bytes]] = {}
 
     # -- a page's connection --------------------------------------------------------------------------------------
@@ -223,7 +234,7 @@ class MediaDesk:
         yes, go = seat({p: (v.rank, v.ordinal) for p, v in self.viewers.items()}, rank, self.places)
         if not yes:
             self._journal(name, "media.full", places=self.places)
-            raise ConsoleError(
+            raise Full(
                 f"{self.places} people see the live pictures already, which is all this console carries: ask one of them to close"
             )
         if go:
@@ -261,6 +272,35 @@ class MediaDesk:
             raise ConsoleError(f"live pictures could not be agreed with this browser ({type(error).__name__}: {error})") from None
         self._journal(name, "media.open", page=page)
         return answer
+
+    async def room_offer(self, site: str, name: str) -> dict[str, str]:
+        """A place in the video room: {handle, offer}. Raises ConsoleError."""
+        trunk = self.trunks.get(site)
+        if self.janus is None or trunk is None:
+            raise ConsoleError(f"{site} has no video room here")
+        try:
+            if self._room is None:
+                secret = (self.janus / "secret").read_text()
+                self._room = await JanusRoom(f"http://127.0.0.1:{PORT}/janus", secret).open()
+            number = sorted(self.trunks).index(site) + 1
+            if site not in self._published:
+                self._published[site] = await self._room.publish(number, trunk.switch)
+            handle, offer = await self._room.view(number, self._published[site])
+        except (JanusError, OSError) as error:
+            raise ConsoleError(f"the video room cannot be used: {error}") from None
+        self._handles.add(handle)
+        self._journal(name, "media.room", site=site)
+        return {"handle": handle, "offer": offer}
+
+    async def room_answer(self, handle: str, answer: str) -> None:
+        """A page's answer to an offer of the video room."""
+        if self._room is None or handle not in self._handles:
+            raise ConsoleError("this place in the video room is not known: open the live pictures again")
+        self._handles.discard(handle)
+        try:
+            await self._room.start(handle, answer)
+        except JanusError as error:
+            raise ConsoleError(f"the video room cannot be used: {error}") from None
 
     def watch(self, page: str, site: str, streams: Iterable[str]) -> None:
         """Show a page these streams of a hospital. Raises ConsoleError."""
@@ -369,6 +409,8 @@ class MediaDesk:
     async def close(self) -> None:
         for page in list(self.viewers):
             await self.leave(page)
+        if self._room is not None:
+            await self._room.close()
         for trunk in self.trunks.values():
             await trunk.close()
 

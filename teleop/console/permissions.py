@@ -62,6 +62,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     # live pictures
     "media.open": EVERYBODY,
     "media.watch": EVERYBODY,
+    "media.room": EVERYBODY,
     "media.leave": EVERYBODY,
     "media.thumbnail": EVERYBODY,
     # alarms

@@ -45,7 +45,7 @@ class Together:
         self.bring_trunks: Callable[[MediaDesk], None] | None = None
         self._load()
 
-    def equip(self, links: list[Any], on_call: list[str], pager: str | None) -> None:
+    def equip(self, links: list[Any], on_call: list[str], pager: str | None, janus: Path | None = None) -> None:
         """Bring the hospitals' cameras, who is on call (kept over restarts when none is named) and the outside pager."""
         if on_call:
             self.state = replace(self.state, on_call=tuple(on_call))
@@ -55,6 +55,7 @@ class Together:
         def bring(desk: "MediaDesk") -> None:
             from teleop.console.media import RemoteTrunk
 
+            desk.janus = janus
             desk.trunks |= {link.name: RemoteTrunk(link.name, link.video) for link in links if hasattr(link, "video")}
 
         self.bring_trunks = bring

@@ -110,7 +110,10 @@ def test_pages_that_came_by_an_invitation_end_when_it_is_taken_back_and_when_it_
 
 @pytest.mark.parametrize(
     ("by", "role", "words"),
-    [(STUDENT, Role.OBSERVER, "only the surgeon"), (LI, Role.SURGEON, "nobody is invited as"), (CHEN, Role.MENTOR, "invited by the operating surgeon"), (COUNTY, Role.MENTOR, "operating")],
+    [
+        (STUDENT, Role.OBSERVER, "only the surgeon"), (LI, Role.SURGEON, "nobody is invited as"),
+        (CHEN, Role.MENTOR, "invited by the operating surgeon"), (COUNTY, Role.MENTOR, "operating"),
+    ],
 )
 def test_nobody_invites_above_their_place(by, role, words):
     with pytest.raises(ConsoleError, match=words):
