@@ -136,10 +136,14 @@ class RemoteTrunk:
 
         connection = rtc.peer()
         self._connection = connection
-        for stream in STREAMS:
-            transceiver = connection.addTransceiver("video", direction="recvonly")
-            self._tasks.append(asyncio.create_task(self._receive(transceiver.receiver.track, stream)))
+        lines = [connection.addTransceiver("video", direction="recvonly") for _ in STREAMS]
         rtc.only_h264(connection)
+
+        @connection.on("track")
+        def arrived(track: Any) -> None:
+            stream = next(s for s, line in zip(STREAMS, lines, strict=True) if line.receiver.track is track)
+            self._tasks.append(asyncio.get_running_loop().create_task(self._receive(track, stream)))
+
         channel = connection.createDataChannel("control")
 
         @channel.on("open")

@@ -86,15 +86,16 @@ def _with_sei(data: bytes, info: FrameInfo) -> bytes:
     body.append(size)
     body += payload
     body.append(0x80)
-    return data[: _slice_at(data)] + b"\x00\x00\x00\x01\x06" + _escape(bytes(body)) + data[_slice_at(data) :]
-
-
-def _slice_at(data: bytes) -> int:
-    """Where the first slice begins, behind parameter sets: there an SEI belongs."""
-    for start, kind in nal_units(data):
-        if kind in (1, 5):
-            return start - 1 if start > 0 and data[start - 1] == 0 else start
-    return 0
+    units, placed = [], False
+    starts = [at for at, _ in nal_units(data)] + [len(data)]
+    for (at, kind), after in zip(nal_units(data), starts[1:], strict=True):
+        if kind in (1, 5) and not placed:  # behind the parameter sets, before the first slice
+            units.append(b"\x06" + _escape(bytes(body)))
+            placed = True
+        end = after - 1 if after < len(data) and data[after - 1] == 0 else after
+        units.append(data[at + 3 : end])
+    # Start codes of four bytes throughout, as an RTP receiver writes them: the bytes, and so the hash, are the same on both ends.
+    return b"".join(b"\x00\x00\x00\x01" + unit for unit in units)
 
 
 def _escape(raw: bytes) -> bytes:

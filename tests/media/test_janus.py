@@ -62,7 +62,7 @@ def test_a_viewer_gets_a_hospitals_pictures_out_of_the_video_room(tmp_path):
         trunk = LocalTrunk(Grey())
         publisher = await room.publish(1, trunk.switch)
         seen: dict[str, set[int]] = {}
-        viewers = []
+        viewers, tasks = [], []
         for _ in range(2):
             handle, offer = await room.view(1, publisher)
             viewer = rtc.peer()
@@ -74,7 +74,6 @@ def test_a_viewer_gets_a_hospitals_pictures_out_of_the_video_room(tmp_path):
                     if info is not None:
                         seen.setdefault(info.stream, set()).add(info.id)
 
-            tasks = []
             viewer.on("track", lambda track: tasks.append(asyncio.ensure_future(receive(track))))
             await viewer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             await viewer.setLocalDescription(await viewer.createAnswer())
