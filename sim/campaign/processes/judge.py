@@ -38,7 +38,7 @@ def judge(ticks: np.ndarray, leases: np.ndarray, p: Params) -> Verdict:
     caps: list[tuple[int, float]] = []
     worst, worst_mm, time_ratio, rest_ms, foreign, seq = 0.0, 0.0, 0.0, 0.0, 0, -1.0
     for k, (arrived, t_k, v, s, _) in enumerate(leases):
-        foreign += s >= seq + ATTACK_SEQ // 2 and seq >= 0.0
+        foreign += int(s >= seq + ATTACK_SEQ // 2 and seq >= 0.0)
         seq = s
         caps = [(until, cap) for until, cap in caps if until > t_k and cap > v] + [(int(t_k) + rest_bound_ns(v, p), v)]
         peak = caps[0][1]
