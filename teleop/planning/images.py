@@ -63,12 +63,11 @@ class Volume:
             digest = hashlib.sha256(b"longhand-volume/1")
             digest.update(np.asarray(self.data.shape, dtype="<i4").tobytes())
             digest.update(np.round(self.lps_T_ijk * 1e3).astype("<i8").tobytes())
-            voxels = (
-                self.data
-                if self.data.dtype == np.dtype("<i2")
-                else np.clip(np.rint(self.data), -32768, 32767).astype("<i2")
-            )
-            digest.update(np.asfortranarray(voxels).tobytes(order="F"))
+            for k in range(0, self.data.shape[2], 8):  # slab by slab: a 512 x 512 x 300 image is not copied whole
+                slab = self.data[:, :, k : k + 8]
+                if slab.dtype != np.dtype("<i2"):
+                    slab = (np.rint(slab) if slab.dtype.kind == "f" else slab).clip(-32768, 32767).astype("<i2")
+                digest.update(slab.tobytes(order="F"))
             cached = self.meta["_sha256"] = digest.hexdigest()
         return str(cached)
 

@@ -136,7 +136,10 @@ def interpret(
     structures: dict[str, np.ndarray] | None = None,
 ) -> Labels:
     """Give a uint8 label volume its meaning. Raises ImageError when it is empty or of an unknown scheme."""
-    values = [int(v) for v in np.flatnonzero(np.bincount(volume.data.ravel(order="K"), minlength=256)) if v]
+    counts = np.zeros(256, dtype=np.int64)
+    for k in range(0, volume.data.shape[2], 16):  # bincount makes 8-byte copies
+        counts += np.bincount(volume.data[:, :, k : k + 16].ravel(order="K"), minlength=256)
+    values = [int(v) for v in np.flatnonzero(counts) if v]
     if not values:
         raise ImageError(f"{volume.source or 'label map'}: the label map is empty")
     if mapping is not None:

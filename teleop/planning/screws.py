@@ -212,6 +212,8 @@ def look_closer(labels: Labels, anatomy: Anatomy, boxes: dict[str, tuple[slice, 
 
 FLOOR_MM = 0.5
 """Bone the independent grader must find around the shank: half the smallest margin the planner kept."""
+FLOOR_VOXELS = 0.35
+"""The same as a share of the voxel: 1.5 SD of where a label's border lies (0.23 voxels on analytic bone)."""
 MIN_VOXELS = 4.5
 """A pedicle narrower than this many voxels is planned, but never called OK."""
 HEAD_MM = 5.0
@@ -389,19 +391,21 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
     report = grade_screw(labels, item, ct=ct, frame=anatomy.frame)
     metrics = {**item.metrics, **report.numbers()}
     why = list(report.contradictions)
+    lateral = anatomy.frame.lps_T_v[:3, 0]
+    voxel = float(np.linalg.norm((labels.volume.direction.T @ lateral) * labels.volume.spacing_mm))
+    floor = max(FLOOR_MM, FLOOR_VOXELS * voxel)
     if report.grade != "A":
         why.append(f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}")
-    elif report.clearance_mm < FLOOR_MM:
+    elif report.clearance_mm < floor:
         why.append(
-            f"the independent grader finds only {report.clearance_mm:.2f} mm of bone around the shank, wanted {FLOOR_MM}"
+            f"the independent grader finds only {report.clearance_mm:.2f} mm of bone around the shank, wanted {floor:.2f} "
+            f"at {voxel:.1f} mm voxels"
         )
     if "canal" in labels.structures and report.canal_mm < anatomy.margins.canal:
         why.append(f"only {report.canal_mm:.2f} mm to the labelled canal, wanted {anatomy.margins.canal}")
     if report.babu >= 2:
         why.append(f"the cranial facet is entered (Babu {report.babu}, {report.facet_mm:.2f} mm to the level above)")
     width = item.metrics.get("isthmus_width_mm")
-    lateral = anatomy.frame.lps_T_v[:3, 0]
-    voxel = float(np.linalg.norm((labels.volume.direction.T @ lateral) * labels.volume.spacing_mm))
     if isinstance(width, float) and width < MIN_VOXELS * voxel:
         why.append(
             f"the pedicle is only {width / voxel:.1f} voxels wide ({width:.1f} mm at {voxel:.1f} mm); numbers below a voxel cannot be trusted"

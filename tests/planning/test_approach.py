@@ -129,6 +129,38 @@ def test_rrt_connect_finds_a_way_round_a_post(kin):
     assert accepted(kin, ap.path_from_rows("goal", rows, s, np.full(len(rows), 0.01)), start)[0]
 
 
+def test_a_blocked_straight_way_is_gone_round_by_the_motion_planner(kin, scene, monkeypatch):
+    point, direction = axis("L3", "left")
+    start = kin.model.home.copy()
+    start[0] -= 1.2
+    plain = ap.plan_approach(kin, scene, start, point, direction)
+    assert plain.planner == "straight"
+    candidates = ap._candidates
+
+    def only_the_cheapest(*args):
+        found, searched, why = candidates(*args)
+        return found[:1], searched, why
+
+    monkeypatch.setattr(ap, "_candidates", only_the_cheapest)
+    middle = kin.fk(np.array(plain.to_stand_off.q[len(plain.to_stand_off.q) // 2]))
+    pole = capsule("an infusion pole", (middle[0], middle[1], -0.5), (middle[0], middle[1], middle[2] + 0.02), 0.02)
+    blocked = Scene((*scene.obstacles, pole))
+    with pytest.raises(ap.Blocked, match="infusion pole"):
+        ap.plan_approach(kin, blocked, start, point, direction, use_ompl=False)
+    found = ap.plan_approach(kin, blocked, start, point, direction)
+    assert found.planner == "rrt-connect"
+    checker = ClearanceChecker(kin, blocked)
+    assert min(checker.at(np.array(row)).distance for row in found.to_stand_off.q) > 0.0
+    for path in (found.to_stand_off, found.advance):
+        assert path.path_hash == path_digest(path.kind, path.q, path.s, path.margin)
+        assert accepted(kin, path, path.q[0])[0]
+    assert found.to_stand_off.q[-1] == found.advance.q[0]
+
+
+def test_patient_table_drape_and_floor_are_all_kept_clear_of(scene):
+    assert {o.name for o in scene.obstacles} == {"patient", "the table", "the drape", "the floor"}
+
+
 def test_the_same_seed_plans_the_same_path(kin, scene):
     point, direction = axis("L2", "left")
     a = ap.plan_approach(kin, scene, kin.model.home, point, direction, seed=3)

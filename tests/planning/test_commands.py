@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from teleop.cli._main import run
-from teleop.planning.plan import load_plan
+from teleop.planning.plan import SCHEMA_FILE, load_plan
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +83,13 @@ def test_plan_prints_the_documented_json_and_writes_plan_markups_and_sheet(folde
     }
     assert all(wanted <= set(s) for s in result["screws"]) and len(result["screws"]) == 4
     assert load_plan(planned).ct.sha256 == load_plan(folder / "again.json").ct.sha256  # DICOM and NIfTI of one scan
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA_FILE.read_text())
+    jsonschema.Draft202012Validator(schema).validate(json.loads(planned.read_text()))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(
+            json.loads(planned.read_text()) | {"schema": "longhand-plan/9"}
+        )
     assert planned.with_suffix(".mrk.json").exists() and planned.with_suffix(".pdf").read_bytes()[:5] == b"%PDF-"
 
 
@@ -167,6 +174,41 @@ def test_register_accepts_good_touches_and_refuses_swapped_ones(tmp_path, folder
     capsys.readouterr()
     assert run(["register", str(tmp_path / "ct.csv"), str(tmp_path / "touched.csv")]) == 3
     assert "look exchanged" in capsys.readouterr().out
+
+
+def test_register_refuses_an_old_registration_a_moved_frame_another_vertebra_and_another_ct(
+    tmp_path, folder, planned, capsys
+):
+    marks = json.loads((folder / "p" / "landmarks.json").read_text())["landmarks"][:8]
+    ct = np.array([m["lps_mm"] for m in marks])
+    np.savetxt(tmp_path / "ct.csv", ct, delimiter=",")
+    np.savetxt(tmp_path / "touched.csv", ct / 1000.0 + 0.3, delimiter=",")
+    base = ["register", str(tmp_path / "ct.csv"), str(tmp_path / "touched.csv"), "--json", "--plan", str(planned)]
+    base += ["--screw", "L4_left", "--cap", "5"]
+
+    def refused(*more):
+        capsys.readouterr()
+        code = run([*base, *more])
+        gates = json.loads(capsys.readouterr().out)["gates"]
+        return code, {g["name"] for g in gates if not g["ok"]}
+
+    same = ["--ct", str(folder / "p" / "ct.nii.gz"), "--level", "L4", "--age-s", "60"]
+    assert refused(*same) == (0, set())
+    assert refused("--age-s", "9000") == (3, {"age"})
+    assert refused("--shift", "0.5", "--turn", "0.4") == (3, {"reference_shift", "reference_turn"})
+    assert refused("--level", "L3") == (3, {"level"})
+    run(["phantom", "--seed", "8", "--levels", "L3", "--spacing", "2", "-o", str(tmp_path / "other"), "--json"])
+    assert refused("--ct", str(tmp_path / "other" / "ct.nii.gz")) == (3, {"ct"})
+
+
+def test_the_real_bad_registration_is_refused_by_the_command(data, capsys):
+    folder = data / "mesh" / "ismr24_registration"
+    code = run(
+        ["register", str(folder / "ct_fiducials.pcd"), str(folder / "us_fiducials.pcd"), "--unit", "mm", "--json"]
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert code == 3 and not result["ok"] and result["fre_mm"] == pytest.approx(10.4, abs=0.1)
+    assert {"fre", "scale"} <= {g["name"] for g in result["gates"] if not g["ok"]}
 
 
 def test_a_users_own_segmenter_is_run_and_its_failure_is_told(folder, tmp_path, capsys):

@@ -150,11 +150,10 @@ def test_thick_slices_of_a_turned_patient_keep_grade_a(make):
 def test_a_screw_through_the_cranial_joint_is_graded_two_or_three_and_not_safe(patient):
     t = patient.plan["L4_left"]
     v = patient.phantom["L4"]
-    top = v.pedicles["left"].centre + np.array([0.0, 0.0, v.pedicles["left"].height / 2.0 + 5.0])
-    points = np.linspace(0.0, 1.0, 40)[:, None] * np.array([0.0, 30.0, 0.0]) + top
-    joint = points[np.argmin(np.abs(patient.phantom.facet(v.to_lps(points), "L4", "left")))]
+    process = v.rows[v.facet_rows["left"]]  # the superior articular process: from, direction, length
+    joint = v.to_lps(process[2:5] + 0.8 * process[8] * process[5:8])[0]
     entry, _ = t.line()
-    moved = move_both(t, v.to_lps(joint)[0] + 3.0 * v.lps_T_local[:3, 1] - entry)
+    moved = move_both(t, joint - 3.0 * t.axis - entry)
     report = grade_screw(patient.labels, moved)
     assert report.babu >= 2 and report.facet_mm < 0.5, (report.babu, report.facet_mm)
     assert grade_screw(patient.labels, t).babu == 0

@@ -360,6 +360,19 @@ def test_real_cts_are_planned_or_refused_and_never_claimed_where_the_label_is_ba
     plan = plan_screws(ct, load_labels(data / "ct" / "tptbox_L3_1p5mm_vert.nii.gz", ct))
     assert [plan[f"L3_{s}"].status for s in ("left", "right")] == ["OK", "OK"]
     assert all(t.status in ("PARTIAL", "BAD_GEOMETRY") for t in plan.trajectories if t.level != "L3")
+    both = {"canal", "corpus", "facet_left", "facet_right"}
+    sub = load_labels(
+        data / "ct" / "tptbox_L3_1p5mm_vert.nii.gz", ct, structures=data / "ct" / "tptbox_L3_1p5mm_subreg.nii.gz"
+    )
+    assert both - {"canal"} <= set(sub.structures)
+    assert any(t.status == "OK" for t in plan_screws(ct, sub, levels=["L3"]).trajectories)
+    coarse = load_ct(data / "ct" / "ts_abdomen_3mm_ct.nii.gz")
+    whole = plan_screws(coarse, load_labels(data / "ct" / "ts_abdomen_3mm_vertebrae_tsv2.nii.gz", coarse))
+    assert {t.status for t in whole.trajectories if t.level in ("T11", "T12")} == {"PARTIAL"}
+    assert {t.status for t in whole.trajectories if t.level == "S1"} == {"BAD_GEOMETRY"}
+    assert all(t.status in ("OK", "LOW_CONFIDENCE") for t in whole.trajectories if t.level[0] == "L")
+    bodies = plan_screws(coarse, load_labels(data / "ct" / "ts_abdomen_3mm_vertebrae_verse.nii.gz", coarse))
+    assert all(t.status in ("BAD_GEOMETRY", "PARTIAL") for t in bodies.trajectories)  # that map holds the bodies only
     bad = load_ct(data / "ct" / "ts_T11T12_dicom_20slices.zip")
     mixed = plan_screws(bad, load_labels(data / "ct" / "ts_T11T12_dicom_seg_tsv2.nii.gz", bad))
     assert all(t.status != "OK" for t in mixed.trajectories)
