@@ -368,6 +368,17 @@ def test_a_braking_that_begins_late_in_the_rehearsal_is_added_to_every_bound(lat
     assert r.s.bound == pytest.approx(travel_bound(v, r.params) + v * extra_ms * 1e-3, abs=1e-8)
 
 
+def test_the_way_since_the_last_report_is_not_charged_to_the_rehearsed_stop() -> None:
+    r = Rig().granted()
+    r.must("rehearse", on=True)
+    rehearse(r, 2)
+    r.now += 8 * MS  # the arm goes on at 10 mm/s until the stop is decided
+    r.stop(SURGEON)
+    r.now += 200 * MS
+    r.report(travel=1.0 + 0.01 * (0.008 + 0.010) + 0.01 * (0.01 / 2.0) ** 0.5)
+    assert r.s.drills["stop"].react == pytest.approx(10 * MS, abs=1000)
+
+
 def test_the_speed_law_counts_a_late_braking_as_blindness() -> None:
     def cap(extra: int) -> float:
         r = Rig(**NR).granted()
@@ -637,6 +648,12 @@ def test_a_drive_at_fault_is_asked_to_clear_and_faults_again_if_it_cannot() -> N
     assert r.s.state is State.READY
     r.pass_time(200 * MS)
     assert r.s.state is State.STOP
+
+
+def test_there_is_nothing_to_rearm_while_the_self_test_waits() -> None:
+    r = Rig()
+    ok, reason = r.order("rearm")
+    assert not ok and "INIT" in reason and r.s.state is State.INIT
 
 
 def test_a_drive_that_kept_its_fault_over_a_restart_is_cleared_on_site() -> None:
