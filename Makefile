@@ -2,6 +2,7 @@
 #   make                 set up            make test [ARGS=...]   the tests
 #   make demo [ARGS=...] the main job      make console [ARGS=...] the web console
 #   make lint | lock | sbom | clean        make messages          after adding a .msg or .srv
+#   make docs            the documentation as a site, out/docs/index.html
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -17,7 +18,7 @@ WS := ros_ws
 INTERFACES := $(WS)/src/longhand_msgs $(WS)/src/crtk_msgs $(WS)/wheels_only/tf2_msgs
 INTERFACE_STAMPS := $(foreach d,$(INTERFACES),$(STAMPS)/$(notdir $(d)))
 
-.PHONY: setup messages test demo console lint lock sbom clean
+.PHONY: setup messages test demo console lint lock sbom docs clean
 setup: $(STAMPS)/packages $(INTERFACE_STAMPS) $(VENV)/ros.sh
 
 $(STAMPS)/venv:
@@ -78,6 +79,12 @@ sbom: setup
 	mkdir -p out
 	$(BIN)/python tools/sbom.py > out/sbom.json
 	@echo "out/sbom.json"
+
+# Warnings are errors: a page that points nowhere is not built.
+docs: setup
+	@$(BIN)/python -c "import sphinx, furo, myst_parser" 2>/dev/null || $(PIP) install -q --no-build-isolation -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs out/docs
+	@echo "out/docs/index.html"
 
 clean:
 	rm -rf $(VENV) out build install

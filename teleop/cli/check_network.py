@@ -42,6 +42,8 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--mbps", type=float, default=8.0, help="throughput to try per path, for video (0: none)")
     p.add_argument("--certificate", type=Path, metavar="FILE", help="write the signed certificate (JSON)")
     p.add_argument("--print", type=Path, dest="page", metavar="FILE", help="write it as a page: .html, or .pdf (needs Chromium)")
+    p.add_argument("--watch", type=Path, metavar="FILE",
+                   help="with --verify and --certificate: what the line did in the case (from /cockpit/line/SITE), signed anew with it")
     p.add_argument("--verify", type=Path, metavar="FILE", help="check a certificate's signature instead of measuring")
     p.add_argument("--json", action="store_true")
     return p
@@ -113,6 +115,19 @@ def verify(args: argparse.Namespace) -> int:
     except (line_certificate.CertificateError, KeyRefused) as e:
         print(f"check-network: {args.verify}: {e}", file=sys.stderr)
         return 5
+    if args.watch is not None:
+        try:
+            watch = json.loads(args.watch.read_text())
+            if not isinstance(watch, dict) or not {"minutes", "seconds_by_colour", "paths_fell", "seconds"} <= watch.keys():
+                raise ValueError("not what /cockpit/line/SITE gives")
+            keys = load_secret(args.keys / args.me)
+        except (OSError, ValueError, KeyRefused) as e:
+            print(f"check-network: {args.watch}: {e}", file=sys.stderr)
+            return 5 if isinstance(e, KeyRefused) else 1
+        utc = datetime.now(UTC).isoformat(timespec="seconds")
+        document = line_certificate.make(body["result"], keys, body["site_key"], utc, body["endpoint"], body["releases"], watch)
+        if args.certificate is not None:
+            args.certificate.write_text(json.dumps(document, indent=1) + "\n")
     if args.page is not None:
         put_page(document, args.page)
     said = f"signed by {body['tester']} at {body['utc']}"

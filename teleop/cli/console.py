@@ -7,6 +7,7 @@ Example:
 
 import asyncio
 import json as jsonlib
+import os
 import signal
 import sys
 import tempfile
@@ -123,6 +124,7 @@ async def run(o: Options) -> int:
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
+    put_metrics_token(data / "metrics.token", tokens.issue(Principal("prometheus", Role.VIEWER)))
     tokens.save(data / "tokens.json")
     stop = asyncio.Event()
 
@@ -204,6 +206,13 @@ def logging_of(listing: Path | None, links: list[Any], data: Path, *, simulated:
     except (OSError, ValueError, LinkError) as error:
         raise ConsoleError(f"the console's session log cannot be opened: {error}") from None
     return log, Carrier([link.session for link in links], log)
+
+
+def put_metrics_token(file: Path, token: str) -> None:
+    """The scraper's token, readable by us alone (deploy/prometheus/prometheus.yml names the file)."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(token + "\n")
 
 
 def sites_of(listing: Path, simulated: bool) -> tuple[list[Any], Any, str]:

@@ -23,8 +23,10 @@ from teleop.cockpit.tally import Tally
 from teleop.console.contracts import SiteLink, SiteSnapshot
 from teleop.console.hub import Hub
 from teleop.console.signin import Tokens
+from teleop.link import watch as line_watch
 
 LOOK_S = 0.05
+LINE_NS = 500_000_000
 #: A state frame older than this (s) is no state: the board says "no fresh data" (idle sites send ten a second).
 STALE_S = 1.0
 #: Points of the trend that the page gets.
@@ -57,6 +59,8 @@ class Cockpit:
         self.tallies: dict[str, Tally] = {}
         self.watches: dict[str, LineWatch] = {}
         self.ages: dict[str, float | None] = {}
+        self.lines: dict[str, line_watch.LineState] = {}
+        self._next_line = 0
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(FleetCollector(self.figures))
@@ -69,8 +73,13 @@ class Cockpit:
     def look(self) -> None:
         """One round over all sites."""
         now = self.clock()
+        lines_due = now >= self._next_line
+        if lines_due:
+            self._next_line = now + LINE_NS
         for name, site in self.hub.sites.items():
             view = site.snapshot()
+            if lines_due and view.link.get("paths"):
+                self._watch_line(name, view, now)
             age = self.ages[name] = line_age_s(site, view, now)
             watch = self.watches.setdefault(name, LineWatch())
             before = watch.state.warning
@@ -84,6 +93,17 @@ class Cockpit:
             fresh = bool(view.received) and now - view.received < STALE_S * 1e9
             state = str(view.gov.get("state", ""))
             tally.look(now, fresh, state, age, watch.state.score, watch.state.warning, view.link, view.case)
+
+    def _watch_line(self, name: str, view: SiteSnapshot, now: int) -> None:
+        """Does the line keep what its qualification promised? Said once when it does not any more."""
+        network = (view.case.get("qualification") or {}).get("network") or {}
+        promise = line_watch.Promise(tuple(network.get("p99_ms") or ()))
+        paths = [{"alive": p.get("alive"), "rtt_ms_p99": p.get("p99_ms"), "loss": p.get("loss")} for p in view.link["paths"]]
+        before = self.lines.get(name, line_watch.LineState())
+        after = self.lines[name] = line_watch.step(before, now, paths, promise)
+        if after.colour > before.colour and view.mine:
+            title, colour = view.title or name, after.colour.name.lower()
+            self.hub.event("line", f"{title}: line {colour}, {after.why}", site=name, priority="low")
 
     def figures(self) -> list[SiteFigures]:
         """The newest of every site, for Prometheus."""
@@ -119,6 +139,7 @@ class Cockpit:
                          "carrier": view.link.get("carrier", ""), "why": view.link.get("why", "")},
                 "warning": {"on": watch.warning, "for_s": (now - watch.since) / 1e9 if watch.warning else 0.0, "score": round(watch.score, 2),
                             "count": tally.warnings},
+                "watch": {"colour": line.colour.name.lower(), "why": line.why} if (line := self.lines.get(name)) else None,
                 "use": tally.use, "seconds": {k: round(v, 1) for k, v in tally.seconds.items()}, "unseen_s": round(tally.unseen_s, 1),
                 "holds": tally.holds, "holds_warned": tally.warned_holds, "holds_per_hour": tally.holds_per_hour,
                 "accuracy": tally.accuracy,
@@ -149,7 +170,15 @@ class Cockpit:
                 return Response("a bearer token is needed; see docs/cockpit.md\n", 401, headers={"www-authenticate": "Bearer"})
             return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
 
-        return [Route("/cockpit", page), Route("/cockpit/data", data), Route("/metrics", metrics)]
+        async def line(request: Request) -> Response:
+            if not signed_in(request):
+                return JSONResponse({"error": "sign in first"}, 401)
+            state = self.lines.get(request.path_params["site"])
+            if state is None:
+                return JSONResponse({"error": "no such site, or nothing seen of its line yet"}, 404)
+            return JSONResponse(_finite(line_watch.as_document(state)))
+
+        return [Route("/cockpit", page), Route("/cockpit/data", data), Route("/cockpit/line/{site}", line), Route("/metrics", metrics)]
 
 
 def _finite(value: Any) -> Any:

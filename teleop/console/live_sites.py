@@ -259,6 +259,7 @@ class LinkSite:
                 "network": {
                     "ok": bool(reply.get("ok")),
                     "text": f"p99 {worst:.0f} ms" + (", DEMO" if reply.get("demo") else ""),
+                    "p99_ms": [p.get("rtt_ms_p99") for p in reply.get("paths", [])],
                 },
             }
         if "lateral_mm" in reply:

@@ -168,3 +168,27 @@ def test_holds_per_hour_wait_for_a_minute_of_work() -> None:
     for k in range(2, 121):
         look(t, float(k), "ACTIVE")
     assert t.holds_per_hour == pytest.approx(30.0, rel=0.02)
+
+
+def test_a_path_that_dies_in_a_case_is_said_once_and_kept_for_the_certificate(still: Hub) -> None:
+    clock = Clock()
+    cockpit = Cockpit(still, clock)
+    site = still.sites["karamay"]
+    view = site.snapshot()
+    view.mine, view.link = True, {"paths": [{"alive": True, "p99_ms": 20.0, "loss": 0.0}, {"alive": True, "p99_ms": 40.0, "loss": 0.0}]}
+    site.snapshot = lambda: view  # type: ignore[method-assign]
+    turn(cockpit, clock, 5.0)
+    assert cockpit.lines["karamay"].colour == 0
+    view.link["paths"][1]["alive"] = False
+    turn(cockpit, clock, 5.0)
+    said = [e["text"] for e in still.events if e["kind"] == "line"]
+    assert len(said) == 1 and "path 1 is silent" in said[0] and "amber" in said[0]
+    assert next(r for r in cockpit.document()["sites"] if r["name"] == "karamay")["watch"]["colour"] == "amber"
+    assert cockpit.lines["karamay"].fell == (0, 1)
+
+
+def test_the_scrapers_token_is_its_owners_alone(tmp_path: Path) -> None:
+    from teleop.cli.console import put_metrics_token
+
+    put_metrics_token(tmp_path / "metrics.token", "t" * 32)
+    assert (tmp_path / "metrics.token").stat().st_mode & 0o077 == 0

@@ -118,3 +118,15 @@ def test_the_command_verifies_and_prints_a_certificate(keys: Path, tmp_path: Pat
     assert run(parser("x").parse_args(["--verify", str(file), "--keys", str(keys), "--print", "c.doc"])) == 2
     assert run(parser("x").parse_args(["--keys", str(keys)])) == 2
     assert line_certificate.VERSION == 1
+
+
+def test_after_the_case_the_watch_is_added_and_signed_anew(keys: Path, tmp_path: Path) -> None:
+    document, roles = certificate(keys)
+    file, watch, final = tmp_path / "c.json", tmp_path / "w.json", tmp_path / "final.json"
+    file.write_text(json.dumps(document))
+    watch.write_text(json.dumps({"seconds": 60.0, "seconds_by_colour": {"GREEN": 60.0}, "paths_fell": [0], "minutes": []}))
+    words = ["--verify", str(file), "--keys", str(keys), "--me", "lin", "--watch", str(watch), "--certificate", str(final)]
+    assert run(parser("x").parse_args(words)) == 0
+    assert check(json.loads(final.read_text()), roles)["watch"]["seconds"] == 60.0
+    watch.write_text("[]")
+    assert run(parser("x").parse_args(words)) == 1

@@ -33,8 +33,8 @@ function row(name) {
   const title = h("th", { scope: "row" }), state = h("span", { class: "badge state" }), reason = h("small"), warn = h("td", { class: "warning" });
   const trace = s("polyline", { class: "trace" }), age = h("b"), way = h("small"), score = s("polyline", { class: "score" });
   const plot = s("svg", { viewBox: `0 0 ${W} ${H}`, class: "spark", role: "img" }, s("line", { x1: 0, x2: W, y1: y(HOLD_MS), y2: y(HOLD_MS), class: "limit" }), score, trace);
-  const trip = h("b"), paths = h("div", { class: "paths" }), kase = h("td"), use = h("td", { class: "n" }), holds = h("td", { class: "n" }), acc = h("td", { class: "n" });
-  const root = h("tr", { "data-site": name }, title, h("td", {}, state, reason), warn, h("td", { class: "line" }, plot, h("span", { class: "now" }, age, way)), h("td", {}, trip, paths), kase, use, holds, acc);
+  const trip = h("b"), paths = h("div", { class: "paths" }), watch = h("div"), kase = h("td"), use = h("td", { class: "n" }), holds = h("td", { class: "n" }), acc = h("td", { class: "n" });
+  const root = h("tr", { "data-site": name }, title, h("td", {}, state, reason), warn, h("td", { class: "line" }, plot, h("span", { class: "now" }, age, way)), h("td", {}, trip, paths, watch), kase, use, holds, acc);
   return {
     root,
     update(x, horizon) {
@@ -50,6 +50,7 @@ function row(name) {
       attr(plot, "aria-label", `${t("Line: age, last two minutes")}: ${ms(x.line.age_ms)} ${t(dir)}`);
       text(age, x.fresh ? ms(x.line.age_ms) : "–"); text(way, dir ? `${{ rising: "↗", falling: "↘", steady: "→" }[dir]} ${t(dir)}` : "");
       text(trip, x.fresh ? `${ms(x.line.rtt_ms)} · ${percent(x.line.loss, 1)}` : "–");
+      rebuild(watch, [x.watch], () => (x.watch && x.watch.colour !== "green" ? [h("span", { class: "path watch", "data-colour": x.watch.colour }, x.watch.why)] : []));
       rebuild(paths, [x.line.paths.map((p) => [p.alive, ms(p.p99_ms)]), x.line.carrier], () => [...x.line.paths.map((p, i) => h("span", { class: "path", "data-alive": !!p.alive }, `${i + 1}: ${p.alive ? `p99 ${ms(p.p99_ms)}` : t("down")}`)), x.line.carrier === "tcp" ? h("span", { class: "path", "data-alive": false }, "TCP") : null]);
       rebuild(kase, x.case, () => [h("span", {}, x.case.id || "–"), h("small", {}, [x.case.screw, t(x.case.step ?? ""), x.case.placed.length ? `${t("Placed")} ${x.case.placed.length}` : ""].filter(Boolean).join(" · "))]);
       text(use, percent(x.use)); text(holds, x.holds_per_hour === null ? `${x.holds}` : `${x.holds} (${x.holds_per_hour.toFixed(1)}/h)`);
