@@ -254,6 +254,11 @@ class Session:
         rig = self.rig
         if cut:
             return
+        if rig.s.state is State.STOP and beat % 300 == 0:
+            rig.order("rearm")  # the bedside has looked
+        if rig.s.state is State.READY and not rig.s.auth.holder and beat % 100 == 0:
+            rig.order("grant", holder=SURGEON)
+            rig.seq = 0
         if rig.s.state is State.HOLD and not rig.s.acked:
             rig.order("ack", key=SURGEON)
         waiting = rig.s.state in (State.HOLD, State.STOP) and (not rig.s.acked or (beat // 100) % 2 == 0)

@@ -45,20 +45,20 @@ export class Inspector {
       list.append(row);
       return [e.t, row];
     });
-    this.list = list;
+    this.list = list; this.passed = 0; this.current = null;
     this.panel.append(filters, list);
     if (!this.rows.length) this.panel.append(element("p", { class: "dim", text: "nothing of these kinds in the logs" }));
   }
 
   mark(t, scroll) {
     if (!this.list) return;
-    let current = null;
-    for (const [at, row] of this.rows) {
-      row.classList.toggle("past", at <= t);
-      row.classList.remove("current");
-      if (at <= t + 1e-6) current = row;
-    }
-    current?.classList.add("current");
+    // Only the rows between the last place and this one change: a long session has thousands.
+    let low = 0, high = this.rows.length;
+    while (low < high) { const middle = (low + high) >> 1; if (this.rows[middle][0] <= t + 1e-6) low = middle + 1; else high = middle; }
+    for (let k = Math.min(low, this.passed); k < Math.max(low, this.passed); k++) this.rows[k][1].classList.toggle("past", k < low);
+    this.passed = low;
+    const current = low ? this.rows[low - 1][1] : null;
+    if (current !== this.current) { this.current?.classList.remove("current"); current?.classList.add("current"); this.current = current; }
     if (scroll && current) this.panel.scrollTop = current.offsetTop - this.panel.clientHeight / 2 - this.panel.offsetTop;
   }
 

@@ -40,9 +40,26 @@ export class Ribbons {
     if (this.canvas.width !== Math.round(this.width * ratio) || this.canvas.height !== Math.round(height * ratio)) {
       this.canvas.width = Math.round(this.width * ratio); this.canvas.height = Math.round(height * ratio);
     }
+    // All but the cursor stays as it is while one scrubs: drawn once, then copied.
+    const key = JSON.stringify([this.canvas.width, this.canvas.height, this.view, this.overview ? this.range : 0, this.drag ?? 0]);
+    if (key !== this.key) {
+      this.key = key;
+      this.still ??= document.createElement("canvas");
+      this.still.width = this.canvas.width; this.still.height = this.canvas.height;
+      const g = this.still.getContext("2d");
+      g.setTransform(ratio, 0, 0, ratio, 0, 0);
+      this.drawStill(g, height);
+    }
     const g = this.canvas.getContext("2d");
+    g.setTransform(1, 0, 0, 1, 0, 0);
+    g.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    g.drawImage(this.still, 0, 0);
     g.setTransform(ratio, 0, 0, ratio, 0, 0);
-    g.clearRect(0, 0, this.width, height);
+    const x = this.x(this.t);
+    if (x >= LEFT && x <= this.width) { g.fillStyle = "#ffd166"; g.fillRect(x - 0.75, 0, 1.5, height); }
+  }
+
+  drawStill(g, height) {
     g.font = "11px Inter, system-ui, sans-serif"; g.textBaseline = "middle";
     let y = GAP;
     for (const log of this.logs) {
@@ -64,8 +81,6 @@ export class Ribbons {
     this.axis(g, y - GAP);
     if (this.overview) this.window(g, height);
     if (this.drag) { g.fillStyle = "#ffd16640"; g.fillRect(this.x(this.drag[0]), 0, this.x(this.drag[1]) - this.x(this.drag[0]), height); }
-    const x = this.x(this.t);
-    if (x >= LEFT && x <= this.width) { g.fillStyle = "#ffd166"; g.fillRect(x - 0.75, 0, 1.5, height); }
   }
 
   ribbon(g, y, log, colour, word) {
