@@ -53,10 +53,22 @@ class FaultRow:
     bound_mm: float
     final_state: str
     struck: bool = True
+    unknown: str = ""
 
     @property
     def good(self) -> bool:
         return self.struck and self.travel_mm <= self.bound_mm
+
+    def words(self) -> str:
+        """For the table."""
+        if not self.struck:
+            return f"fault {self.name} never struck"
+        if self.unknown:
+            return f"fault {self.name} at {self.at_s:g} s: travel unknown: {self.unknown}"
+        return (
+            f"fault {self.name} at {self.at_s:g} s: travel after the last valid command {self.travel_mm:.2f} mm, bound X "
+            f"{self.bound_mm:.2f} mm, state at standstill {self.final_state}"
+        )
 
 
 @dataclass
@@ -89,6 +101,8 @@ class Outcome:
         out += [f"{s.name}: the session log does not verify: {s.log}" for s in self.sites if not s.log_verifies]
         if self.fault and not self.fault.struck:
             out.append(f"the fault {self.fault.name} never struck")
+        elif self.fault and self.fault.unknown:
+            out.append(self.fault.words())
         elif self.fault and not self.fault.good:
             out.append(f"fault {self.fault.name}: travel {self.fault.travel_mm:.2f} mm is over the bound {self.fault.bound_mm:.2f} mm")
         return out
@@ -97,7 +111,11 @@ class Outcome:
         fault = None
         if self.fault:
             f = self.fault
-            fault = {"name": f.name, "at_s": f.at_s, "travel_mm": f.travel_mm, "bound_mm": f.bound_mm, "final_state": f.final_state}
+            known = f.struck and not f.unknown
+            fault = {
+                "name": f.name, "at_s": f.at_s, "travel_mm": f.travel_mm if known else None,
+                "bound_mm": f.bound_mm if known else None, "final_state": f.final_state,
+            }
         return {
             "screws": [
                 {
@@ -141,11 +159,7 @@ class Outcome:
             )
         console.print(table)
         if self.fault:
-            f = self.fault
-            console.print(
-                f"fault {f.name} at {f.at_s:g} s: travel after the last valid command {f.travel_mm:.2f} mm, bound X "
-                f"{f.bound_mm:.2f} mm, state at standstill {f.final_state}" if f.struck else f"fault {f.name} never struck"
-            )
+            console.print(self.fault.words(), soft_wrap=True)
         for h in self.handovers:
             console.print(f"hand-over {h['from']} -> {h['to']}: {h['ms']:.0f} ms, {'clean' if h['clean'] else 'NOT clean'}")
         for site in self.sites:

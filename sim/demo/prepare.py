@@ -171,6 +171,24 @@ def prepare(
     """Write everything a demo needs. arm_model: which arm stands in every hospital (a name or a YAML file).
 
     Raises ValueError for a number of sites we have no names for, ModelError for an arm that cannot be used."""
+    demo = lay_out(
+        out, sites, seed=seed, screws_per_site=screws_per_site, correction=correction, profile=profile, driver=driver,
+        arm_model=arm_model, own=own,
+    )
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_first_patient if c is demo.configs[0] else _write_patient, c.seed, str(demo.out / c.site), c.case_id)
+                for c in demo.configs]  # fmt: skip
+        jobs.append(pool.submit(_warm, demo.configs[0]))
+        for job in jobs:
+            job.result()
+    return demo
+
+
+def lay_out(
+    out: Path, sites: int, *, seed: int, screws_per_site: int = 1, correction: bool = True, profile: str | None = None,
+    driver: str = "pybullet", arm_model: str = "iiwa7", own: int = OWN_PROCESSES, patients: bool = True,
+) -> Demo:
+    """Keys, folders, configurations and the surgeon's list; `patients` False: hospitals without a case. Raises as `prepare`."""
     if not 1 <= sites <= len(CITIES):
         raise ValueError(f"--sites {sites}: between 1 and {len(CITIES)} hospitals can be simulated")
     load_model(arm_model)
@@ -191,7 +209,7 @@ def prepare(
         (out / name).mkdir(exist_ok=True)
         config = SiteConfig(
             site=name, index=index, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
-            keys_dir=out / "keys", case_dir=out / name / "case", case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
+            keys_dir=out / "keys", case_dir=out / name / "case" if patients else None, case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
             arm_model=arm_model, driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
             relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET, session=session,
             inviting_institution=f"{name} (simulated hospital)", invited_institution=f"{CONSOLE} (simulated institution)",
@@ -199,12 +217,6 @@ def prepare(
         )
         save_site_config(config, out / name / "site.toml")
         configs.append(config)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_first_patient if c is configs[0] else _write_patient, c.seed, str(out / c.site), c.case_id)
-                for c in configs]  # fmt: skip
-        jobs.append(pool.submit(_warm, configs[0]))
-        for job in jobs:
-            job.result()
     profiles = tuple(profile or PROFILES[i % len(PROFILES)] for i in range(sites))
     demo = Demo(out, run, tuple(configs), profiles, seed, screws_per_site, correction, own)
     demo.events_file.write_text("")

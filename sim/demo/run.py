@@ -299,7 +299,10 @@ class DemoRun:
         log = demo.log_of(demo.configs[0].site)
         if striker is None or not striker.struck_ns or log is None:
             return FaultRow(name, at_s, float("nan"), float("nan"), "", struck=False)
-        travel = travel_after(log, striker.struck_ns)
+        try:
+            travel = travel_after(log, striker.struck_ns)
+        except ValueError as error:  # a log that ended with its recorder
+            return FaultRow(name, at_s, float("nan"), float("nan"), "", unknown=str(error))
         return FaultRow(name, at_s, travel.travel_m * 1e3, travel.bound_m * 1e3, travel.final_state)
 
 
