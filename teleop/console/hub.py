@@ -74,7 +74,8 @@ class Hub:
         self.events: list[dict[str, Any]] = []
         self.clock: Callable[[], int] = time.monotonic_ns
         if folder is not None:
-            found, self.complaints = load_desks(folder / "plans")
+            found, complaints = load_desks(folder / "plans")
+            self.complaints += complaints
             self.desks = {d.id: d for d in found}
             for desk in found:
                 if desk.transferred is not None:

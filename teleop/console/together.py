@@ -127,7 +127,8 @@ class Together:
     def enter(self, page_id: str, who: Principal) -> None:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._ticks())
-        self.do(c.joined(self.state, page_id, c.Person(who.name, who.role, who.key if who.key.startswith("inv:") else ""), self.now()))
+        person = c.Person(who.name, who.role, who.key.removeprefix("inv:") if who.key.startswith("inv:") else "")
+        self.do(c.joined(self.state, page_id, person, self.now()))
 
     def leave(self, page_id: str) -> None:
         self.hosts.pop(page_id, None)
