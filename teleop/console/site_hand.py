@@ -263,7 +263,9 @@ class SiteHand:
             self._align()
         self.loop.shaper.set_fixtures(self._fixtures())
         report = self.loop.feel(now_ns, fed, self.in_use(now_ns))
-        self._news += report.events
+        # a device that nobody uses may come and go without a word; what the one in use does is said
+        others = tuple(f"{name}: " for name in self.loop.last_samples() if name != self.loop.active)
+        self._news += [words for words in report.events if not words.startswith(others)] if others else report.events
 
     def _align(self) -> None:
         """Lay the hand's axes; only while nothing moves."""

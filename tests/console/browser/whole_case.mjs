@@ -17,7 +17,7 @@ const gamepad = process.argv.includes("--gamepad"), servo = process.argv.include
 const dir = argument("--dir", mkdtempSync(join(tmpdir(), "longhand-whole-")));
 const log = (...words) => console.error(new Date().toISOString().slice(11, 19), ...words);
 
-const child = argument("--attach", "") ? null : spawn(process.env.LONGHAND_BIN ?? join(root, ".venv/bin/longhand"), ["console", "--sites", String(count), "--json", "--no-open", "--port", "0", "--driver", driver, "--out", dir, "--expert", "dr.chen", "--surgeon", "dr.li"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+const child = argument("--attach", "") ? null : spawn(process.env.LONGHAND_BIN ?? join(root, ".venv/bin/longhand"), ["console", "--sites", String(count), "--json", "--no-open", "--port", "0", "--no-cameras", "--driver", driver, "--out", dir, "--expert", "dr.chen", "--surgeon", "dr.li"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
 const told = child
   ? JSON.parse(await new Promise((resolve, reject) => { createInterface({ input: child.stdout }).once("line", resolve); child.once("exit", (code) => reject(new Error(`longhand console ended with ${code}`))); }))
   : JSON.parse((await import("node:fs")).readFileSync(argument("--attach", ""), "utf8").trim());

@@ -24,7 +24,7 @@ export class MasterPort {
     const samples = [];
     for (const [kind, read] of Object.entries(this.sources)) {
       const state = read();
-      if (state) { this.there.add(kind); samples.push({ kind, seq: ++this.seq, t_device: Math.round(performance.now() * 1e6), twist: state.twist ?? null, pose: state.pose ?? null, buttons: state.buttons }); }
+      if (state) { this.there.add(kind); samples.push({ kind, seq: ++this.seq, twist: state.twist ?? null, pose: state.pose ?? null, buttons: state.buttons }); }
       else if (this.there.delete(kind)) samples.push(this.goodbye(kind));
     }
     if (samples.length) this.send({ site, samples });
