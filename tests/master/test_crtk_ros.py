@@ -73,14 +73,13 @@ rclpy.shutdown()
 MASTER = (
     SCRIPT
     + """
-from longhand_ros.crtk_master import crtk_master
+from teleop.console.native import open_device
 from teleop.master.guard import SampleGuard
-device, topics = crtk_master(node, "/MTMR", gripper=True, force=True, damping=2.0)
+device = open_device("longhand_ros.crtk_master:console_device:/MTMR,gripper,damping=2.0")
 guard, last = SampleGuard(device.capabilities), None
 
 def look():
     global last
-    topics.take()
     now = time.monotonic_ns()
     last = guard.step(now, device.read(now))
     return last
