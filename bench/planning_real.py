@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from teleop.planning.images import Volume, load_ct
 from teleop.planning.levels import Labels, interpret, load_labels
@@ -84,7 +85,8 @@ def draw(ct: Volume, labels: Labels, items: list[LinearTrajectory], path: Path, 
         )
     figure.suptitle(title, fontsize=9)
     figure.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.35 / figure.get_figheight()))
-    figure.savefig(path, dpi=70)
+    figure.savefig(path, dpi=64)
+    Image.open(path).convert("RGB").quantize(96).save(path, optimize=True)
 
 
 def rows_of(plan: Plan) -> list[dict[str, object]]:

@@ -7,6 +7,7 @@ casting): a screw of diameter d with margins m_medial, m_lateral needs an effect
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def narrow() -> dict[str, object]:
 def invariance(seeds: range) -> dict[str, object]:
     """Grade and clearance (judge's, of the diameter-normalised screw: clearance + radius) under mirror, rotation and resampling."""
     out: dict[str, object] = {}
+    first: dict[tuple[int, str], Plan] = {}
     for name, options, spacing in (
         ("mirror", {"mirror": True}, 0.8),
         ("rotation 20, -15, 30 deg", {"rotation_deg": (20.0, -15.0, 30.0)}, 0.8),
@@ -71,18 +73,20 @@ def invariance(seeds: range) -> dict[str, object]:
         ("spacing 0.5 x 0.5 x 3.0", {}, (0.5, 0.5, 3.0)),
     ):
         gaps, grades, sizes = [], [], []
-        for seed in seeds:
-            plain = generate(seed, levels=("L3",))
-            other = generate(seed, levels=("L3",), **options)  # type: ignore[arg-type]
-            a, b = planned(plain, 0.8), planned(other, spacing)
+        for seed, level in itertools.product(seeds, ("L2", "L3")):
+            plain = generate(seed, levels=(level,))
+            other = generate(seed, levels=(level,), **options)  # type: ignore[arg-type]
+            if (seed, level) not in first:
+                first[seed, level] = planned(plain, 0.8)
+            a, b = first[seed, level], planned(other, spacing)
             for side in ("left", "right"):
                 twin = {"left": "right", "right": "left"}[side] if name == "mirror" else side
-                x, y = a[f"L3_{side}"], b[f"L3_{twin}"]
+                x, y = a[f"{level}_{side}"], b[f"{level}_{twin}"]
                 if x.status != "OK" or y.status != "OK":
                     grades.append(x.status == y.status)
                     continue
-                tx = grade_truth(plain, x.entry_lps_mm, x.tip_lps_mm, x.diameter_mm, "L3")
-                ty = grade_truth(other, y.entry_lps_mm, y.tip_lps_mm, y.diameter_mm, "L3")
+                tx = grade_truth(plain, x.entry_lps_mm, x.tip_lps_mm, x.diameter_mm, level)
+                ty = grade_truth(other, y.entry_lps_mm, y.tip_lps_mm, y.diameter_mm, level)
                 grades.append(tx["grade"] == ty["grade"])
                 gaps.append(ty["clearance_mm"] + y.diameter_mm / 2.0 - tx["clearance_mm"] - x.diameter_mm / 2.0)
                 sizes.append(abs(x.diameter_mm - y.diameter_mm))
@@ -92,6 +96,8 @@ def invariance(seeds: range) -> dict[str, object]:
             "clearance change mean": float(np.mean(gaps)),
             "p05": float(np.percentile(gaps, 5)),
             "p95": float(np.percentile(gaps, 95)),
+            "largest change": float(np.abs(gaps).max()),
+            "within 0.3 mm": int((np.abs(gaps) <= 0.3).sum()),
             "diameter change mean": float(np.mean(sizes)),
         }
     return out
@@ -113,9 +119,13 @@ def depth() -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--seeds", type=int, default=6, help="patients of the invariance series")
+    parser.add_argument("--only", choices=("narrow", "depth", "invariance"))
     args = parser.parse_args()
     results = {}
-    for name, work in (("narrow", narrow), ("depth", depth), ("invariance", lambda: invariance(range(6)))):
+    for name, work in (("narrow", narrow), ("depth", depth), ("invariance", lambda: invariance(range(args.seeds)))):
+        if args.only not in (None, name):
+            continue
         results[name] = work()
         print(name, json.dumps(results[name], indent=1), flush=True)
         if args.json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,9 +43,9 @@ def draft_screws(
                 raise PlanError(
                     f"{where}: entry and isthmus are {apart:.1f} mm apart, believable are {APART_MM[0]:.0f} to {APART_MM[1]:.0f}; wrong unit or point?"
                 )
-            diameter, length = (
-                float(marks.get(k) or d) for k, d in zip(("diameter_mm", "length_mm"), size_mm, strict=True)
-            )  # type: ignore[arg-type]
+            given: dict[str, Any] = marks
+            diameter = float(given.get("diameter_mm") or size_mm[0])
+            length = float(given.get("length_mm") or size_mm[1])
             result.append(
                 trajectory(
                     f"{level}_{side}", "pedicle_screw", entry, isthmus - entry, length, diameter,
