@@ -146,8 +146,8 @@ def _f04_check(w: World) -> list[str]:
     return []
 
 
-add(Fault("F04", "random loss 1-30 %", _f04, lambda w: any(u.counts.lost for u, _ in w.paths), check=_f04_check,
-          horizon=1500 * MS))  # fmt: skip
+add(Fault("F04", "random loss 1-30 %", _f04, lambda w: any(c.counts.lost for pair in w.paths for c in pair),
+          check=_f04_check, horizon=2500 * MS))  # fmt: skip
 
 
 def _f05(w: World) -> None:
