@@ -29,6 +29,8 @@ from teleop.media.encode import is_key
 
 #: Pictures that may wait in one feed before it is emptied and begins anew with a key frame.
 FEED_MAX = 3
+#: A unit of filler data (ITU-T H.264 7.3.2.7): decoders skip it, and it names no picture.
+FILLER = b"\x00\x00\x00\x01\x0c\xff\x80"
 _CLOCK = fractions.Fraction(1, 90_000)
 _host_addresses = aioice.ice.get_host_addresses
 _own_addresses: list[str] | None = None
@@ -88,8 +90,11 @@ class Feed(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, want_key: Callable[[], None]) -> None:
+    def __init__(self, want_key: Callable[[], None], flush: bool = False) -> None:
+        """flush: the other end is aiortc, which hands a picture on only when a packet of the next one has come, a whole
+        picture's time later; a packet of filler data behind each picture is that packet."""
         super().__init__()
+        self._flush, self._filler_due = flush, False
         self.want_key = want_key
         self.dropped = 0
         self._pictures: deque[bytes] = deque()
@@ -119,6 +124,13 @@ class Feed(MediaStreamTrack):
         self._wake.set()
 
     async def recv(self) -> Any:
+        if self._filler_due:
+            self._filler_due = False
+            self._last_pts += 1
+            filler = av.Packet(FILLER)
+            filler.pts, filler.time_base = self._last_pts, _CLOCK
+            return filler
+        self._filler_due = self._flush
         while not self._pictures:
             self._wake.clear()
             await self._wake.wait()

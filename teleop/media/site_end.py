@@ -135,7 +135,7 @@ class SiteEnd:
         def attach() -> None:
             lines = [t for t in connection.getTransceivers() if t.kind == "video"]
             for stream, transceiver in zip(STREAMS, lines, strict=False):
-                feed = feeds[stream] = Feed(lambda: None)
+                feed = feeds[stream] = Feed(lambda: None, flush=True)
                 transceiver.sender.replaceTrack(feed)
                 transceiver.direction = "sendonly"
                 rtc.hook_key_requests(transceiver.sender, lambda s=stream: self.studio.want_key(s))  # type: ignore[misc]
