@@ -132,7 +132,7 @@ def _watch(w: dict[str, Any] | None) -> str:
     if w["minutes"]:
         minutes = [float(i) for i in range(len(w["minutes"]))]
         for path in range(len(w["minutes"][0])):
-            rows = [row[path] if path < len(row) else {"rtt_p99_ms": None, "loss": 0.0} for row in w["minutes"]]
+            rows: list[dict[str, Any]] = [row[path] if path < len(row) else {"rtt_p99_ms": None, "loss": 0.0} for row in w["minutes"]]
             panels[f"path {path}: round trip p99, ms"] = (minutes, [m["rtt_p99_ms"] for m in rows])
             panels[f"path {path}: loss, %"] = (minutes, [m["loss"] * 100 for m in rows])
     plot = line_plot("The worst of every minute", "minute of the case", panels) if panels else ""
