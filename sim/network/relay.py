@@ -14,12 +14,11 @@ Control (Unix SOCK_SEQPACKET, one msgpack map each way): {"t": "cut", "seconds":
 import argparse
 import json
 import os
-import select
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,12 @@ import msgpack
 
 from sim.network.channel import Channel
 from sim.network.profiles import PROFILES, Profile, channels, profile
+from sim.network.relay_loop import RelayLoop
 from sim.network.relay_tcp import TcpRoute
 from sim.network.relay_udp import UdpRoute
+
+#: Several lines in one process are served this often (s): a delay may come out longer by as much.
+BEAT_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class Relay:
         self._clients: list[socket.socket] = []
         self._control_path = control
         self._next_seed = seed + 500
+        self._loop: RelayLoop | None = None
         try:
             for r in routes:
                 if r.kind not in ("udp", "tcp"):
@@ -113,8 +117,10 @@ class Relay:
             route.move(now)
 
     def turn(self, max_wait_s: float = 0.1) -> None:
-        """One turn of the loop for this line alone."""
-        turn([self], max_wait_s)
+        """One turn of a loop for this line alone."""
+        if self._loop is None:
+            self._loop = RelayLoop([self])
+        self._loop.turn(max_wait_s)
 
     # --- faults ----------------------------------------------------------------------------------------------------
     def command(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -200,6 +206,8 @@ class Relay:
 
     def close(self) -> None:
         """Let go of every port and of the control socket."""
+        if self._loop is not None:
+            self._loop.close()
         for r in self._routes:
             r.close()
         for c in self._clients:
@@ -208,27 +216,6 @@ class Relay:
             self._control.close()
             if self._control_path is not None:
                 self._control_path.unlink(missing_ok=True)
-
-
-def turn(relays: Sequence[Relay], max_wait_s: float = 0.1) -> None:
-    """One turn of the loop: wait for bytes or for the next arrival on any of the lines, then move what is due."""
-    readers: dict[int, Callable[[], None]] = {}
-    writers: dict[int, Callable[[], None]] = {}
-    for relay in relays:
-        readers.update(relay.readers())
-        writers.update(relay.writers())
-    wait = max_wait_s
-    due = min((d for r in relays if (d := r.next_due()) is not None), default=None)
-    if due is not None:
-        wait = min(wait, max(0.0, (due - time.monotonic_ns()) / 1e9))
-    ready_r, ready_w, _ = select.select(list(readers), list(writers), [], wait)
-    for fd in ready_r:
-        readers[fd]()
-    for fd in ready_w:
-        writers[fd]()
-    now = time.monotonic_ns()
-    for relay in relays:
-        relay.move(now)
 
 
 def ask(control: Path | str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
@@ -262,7 +249,9 @@ def _address(value: Any) -> tuple[str, int]:
 def main(argv: list[str] | None = None) -> int:
     """Entry of `python -m sim.network.relay`."""
     parser = argparse.ArgumentParser(prog="python -m sim.network.relay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, action="append", help="JSON (given again: one more line in the same process): {profile, seed, control, forward: PORT, listen: PORT} or {..., routes: [{kind, path, listen, to}]}")
+    parser.add_argument("--config", type=Path, action="append",
+                        help="JSON: {profile, seed, control, forward: PORT, listen: PORT} or {..., routes: [{kind, path, listen, to}]}; "
+                             "given again: one more line in the same process")
     parser.add_argument("--site-base", type=int)
     parser.add_argument("--relay-base", type=int)
     parser.add_argument("--host", default="127.0.0.1")
@@ -296,10 +285,12 @@ def main(argv: list[str] | None = None) -> int:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(4))
     except OSError:
         print("relay: SCHED_FIFO is not permitted: on a busy machine delays exceed the profile's", flush=True)
+    loop = RelayLoop(relays, BEAT_S if len(relays) > 1 else 0.0)
     try:
         while not ended:
-            turn(relays)
+            loop.turn()
     finally:
+        loop.close()
         for relay in relays:
             print("relay: " + json.dumps(relay.stats()), flush=True)
             relay.close()

@@ -87,6 +87,9 @@ class ArmProcess:
         else:
             now = self.pacer.wait(self.loop.period_ns)
         self.step(now)
+        if self.loop.parked and now >= self._next_collect:
+            self._next_collect = now + 5_000_000_000
+            gc.collect()
 
     def step(self, now: int) -> None:
         """One period of the loop at robot time `now`; does not wait."""
@@ -108,9 +111,6 @@ class ArmProcess:
         if now >= self._next_world:
             self._next_world = now + WORLD_POLL_NS
             self._serve_world(now)
-        if parked and now >= self._next_collect:
-            self._next_collect = now + 5_000_000_000
-            gc.collect()
         if now >= self._next_say:
             self._say(now)
 
