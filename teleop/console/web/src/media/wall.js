@@ -93,7 +93,7 @@ export class Wall {
     const vw = video.videoWidth || 4, vh = (video.videoHeight || 3 + STRIP) - STRIP, k = Math.min(w / vw, hgt / vh);
     const box = { w: vw * k, h: vh * k, x: (w - vw * k) / 2, y: (hgt - vh * k) / 2 };
     const style = `left:${box.x}px;top:${box.y}px;width:${box.w}px;height:${(vh + STRIP) * k}px`;
-    if (video.__style !== style) { video.__style = style; Object.assign(video.style, { left: `${box.x}px`, top: `${box.y}px`, width: `${box.w}px`, height: `${(vh + STRIP) * k}px` }); f.frame.style.clipPath = `inset(0 0 ${Math.max(0, hgt - box.y - box.h)}px 0)`; }
+    if (video.__style !== style) { video.__style = style; Object.assign(video.style, { left: `${box.x}px`, top: `${box.y}px`, width: `${box.w}px`, height: `${(vh + STRIP) * k}px` }); f.frame.style.clipPath = `inset(0 0 ${Math.max(0, hgt - box.y - box.h) + 2 * k}px 0)`; }
     return box;
   }
   bind(f) {

@@ -60,7 +60,7 @@ export function makeCommand(app) {
   const video = h("div", { id: "video" });
   const right = h("aside", { class: "right" }, head,
     h("div", { class: "pairs" }, h("div", {}, devMm, h("span", {}, "mm")), h("div", {}, devDeg, h("span", {}, "°"))), verdict, source, plot,
-    h("h3", { t: "Speed and why" }), why, grid, video);
+    h("h3", { t: "Speed and why" }), why, grid);
   const middle = h("div", { class: "middle" });
   const root = h("div", { class: "view command" }, left, middle, right);
   const deviation = [];
@@ -84,7 +84,7 @@ export function makeCommand(app) {
   }
 
   return {
-    root, enter() { app.block.mount(middle, "live"); app.wall.mount(video, "one"); },
+    root, enter() { app.block.mount(middle, "live"); middle.append(video); app.wall.mount(video, "one"); },
     leave() { app.deadman.release("changed"); },
     update() {
       app.wall.update();
