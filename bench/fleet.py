@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "ros_ws/src/longhand_ros"), str(ROOT / "be
 
 from command_path import machine  # noqa: E402
 
-from longhand_ros.console import sessions_of  # noqa: E402
 from sim.demo.prepare import Demo, lay_out  # noqa: E402
 from sim.demo.processes import processes  # noqa: E402
+from teleop.case.site_list import sessions_of  # noqa: E402
 from teleop.launch.runner import Ended, Runner  # noqa: E402
 
 #: A session with every hospital must be there after so long (s).
@@ -40,7 +40,7 @@ PUMP_S = 0.01
 
 def supervise(list_file: Path) -> int:
     """The console's side, in a process of its own: prints a line when every session is up, then keeps them."""
-    sessions = sessions_of(json.loads(list_file.read_text()))
+    sessions, _ = sessions_of(json.loads(list_file.read_text()))
     told = False
     while True:
         now = time.monotonic_ns()

@@ -217,30 +217,24 @@ def put_metrics_token(file: Path, token: str) -> None:
 
 def sites_of(listing: Path, simulated: bool) -> tuple[list[Any], Any, str]:
     """Links to the hospitals of a list.json (made by the demo, or by hand), the signer, and the name of its key."""
-    from teleop.case.console_session import ConsoleSession
+    from teleop.case.site_list import sessions_of
     from teleop.console.contracts import ConsoleError
     from teleop.console.live_sites import LinkSite
+    from teleop.console.shared_line import SharedLine
     from teleop.console.signing import Signer
-    from teleop.link.console import ConsoleLink
-    from teleop.link.endpoint import direct_endpoint, relay_endpoint
     from teleop.link.errors import LinkError
-    from teleop.link.keys import load_roles, load_secret
-    from teleop.wire import VERSIONS
 
     try:
         plan = jsonlib.loads(listing.read_text())
-        secret = load_secret(Path(plan["keys_dir"]) / plan["console"])
-        roles = load_roles(Path(plan["keys_dir"]))
-        out = []
-        for site in plan["sites"]:
-            pinned = roles.site_key(site["name"])
-            if site.get("relay_base"):
-                endpoint = relay_endpoint(site["name"], pinned, site["relay_base"], site["host"])
-            else:
-                endpoint = direct_endpoint(site["name"], pinned, site["base"], site["host"])
-            link = ConsoleLink(endpoint, secret, versions=VERSIONS).start()
-            session = ConsoleSession(site["name"], link, secret.curve_public)
-            out.append(LinkSite(session, site.get("title", ""), bool(site.get("simulated", simulated))))
+        sessions, secret = sessions_of(plan)
+        out = [
+            LinkSite(session, site.get("title", ""), bool(site.get("simulated", simulated)))
+            for session, site in zip(sessions, plan["sites"], strict=True)
+        ]
+        if plan.get("line_mbps"):  # the console's own line, shared by all sites (docs/lines.md)
+            shared = SharedLine(float(plan["line_mbps"]))
+            for site in out:
+                site.line = shared
     except (OSError, KeyError, ValueError, LinkError) as error:
         raise ConsoleError(f"{listing}: cannot connect: {error}") from None
     return out, Signer({plan["console"]: secret}), plan["console"]

@@ -25,10 +25,7 @@ from teleop.case.checkpoints import Carrier
 from teleop.case.console_log import Actions, ConsoleLog, log_of_list
 from teleop.case.console_session import ConsoleSession
 from teleop.case.script import Script
-from teleop.link.console import ConsoleLink
-from teleop.link.endpoint import direct_endpoint, relay_endpoint
-from teleop.link.keys import load_roles, load_secret
-from teleop.wire import VERSIONS
+from teleop.case.site_list import sessions_of
 
 #: The session in hand is pumped with whatever arrives and at least this often (ms), commands go out at 100 Hz; the others
 #: only wait and are pumped a hundred times a second.
@@ -65,22 +62,6 @@ class Reporter:
         ))
         if self._actions is not None:
             self._actions.took("script", "console", event, {"site": site, **detail})
-
-
-def sessions_of(plan: dict[str, Any]) -> list[ConsoleSession]:
-    """One started session per site of the list."""
-    keys = load_secret(Path(plan["keys_dir"]) / plan["console"])
-    roles = load_roles(Path(plan["keys_dir"]))
-    out = []
-    for site in plan["sites"]:
-        pinned = roles.site_key(site["name"])
-        if site.get("relay_base"):
-            endpoint = relay_endpoint(site["name"], pinned, site["relay_base"], site["host"])
-        else:
-            endpoint = direct_endpoint(site["name"], pinned, site["base"], site["host"])
-        link = ConsoleLink(endpoint, keys, versions=VERSIONS).start()
-        out.append(ConsoleSession(site["name"], link, keys.curve_public))
-    return out
 
 
 def logging_of(plan: dict[str, Any], sessions: list[ConsoleSession]) -> tuple[ConsoleLog | None, Carrier, Actions | None]:
@@ -123,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, end)
     node = rclpy.create_node("console", namespace="/console")
     node.get_logger().info(f"scripted surgeon, {len(plan['sites'])} sites, {_urgent()}")
-    sessions = sessions_of(plan)
+    sessions, signer = sessions_of(plan)
     log, carrier, actions = logging_of(plan, sessions)
     if log is not None:
         node.get_logger().info(f"recording to {log.path}")
@@ -133,7 +114,6 @@ def main(argv: list[str] | None = None) -> int:
         Treatment(session, folder / session.name, int(plan["screws_per_site"]), bool(plan["correction"]))
         for session in sessions
     ]
-    signer = load_secret(Path(plan["keys_dir"]) / plan["console"])
     script = Script(operate(treatments, signer, report))
     rtts: dict[str, list[float]] = {s.name: [] for s in sessions}
     next_stats = next_pump = 0
