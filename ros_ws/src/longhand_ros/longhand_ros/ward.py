@@ -88,8 +88,8 @@ class Hospital:
     def close(self, reason: str) -> None:
         self.case.close()
         self.gateway.close()
-        self.governor.close()
         self.recorder.finish(reason)
+        self.governor.close()
         self.arm.close()
         for node in (self.case, self.gateway, self.recorder):
             node.destroy_node()
