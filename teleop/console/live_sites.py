@@ -18,7 +18,9 @@ from safety.states import Mode
 from teleop.case.console_session import ConsoleSession, Pending
 from teleop.console.contracts import ConsoleError, Intent, SiteSnapshot
 from teleop.console.pacing import wake_or
+from teleop.console.shared_line import SharedLine
 from teleop.console.site_hand import SiteHand, choices_from
+from teleop.link.planes import Plane
 from teleop.master.command_maker import Intention, Phase
 
 PUMP_S = 0.005
@@ -59,6 +61,8 @@ class LinkSite:
         #: The newest stored path: its hash, and rows of [s (m), x, y, z, qx, qy, qz, qw] of the guide along it (base frame).
         self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self._closed = False
+        #: The line that all sites of this console share, when its rate was given: what can wait asks it.
+        self.line: SharedLine | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -184,6 +188,8 @@ class LinkSite:
         """Hand the intent to the command maker, which adds epoch, seq, rebase and target."""
         mode = Mode(intent.mode)
         self.hand.source = intent.device if intent.press and mode is Mode.SERVO else ""
+        if self.line is not None and self.session.holding:
+            self.line.control(self.name)
         self.session.intention = Intention(
             mode=mode, pressed=bool(intent.press), path_hash=intent.path_hash, s_goal=intent.s_limit, horizon=None,
             plan_hash=self.plan_hash, registration_epoch=int(self.case.get("registration_epoch") or 0),
@@ -314,6 +320,8 @@ class LinkSite:
             with path.open("ab") as out:
                 while have < one["bytes"]:
                     while asked < one["bytes"] and len(on_the_way) < FETCH_AHEAD:
+                        if self.line is not None:  # images yield to everything else on the line
+                            await self.line.allow(self.name, Plane.BULK, min(MAX_CHUNK, one["bytes"] - asked), self.session.holding)
                         ask = self._ask("case.series", {"name": name, "offset": asked, "length": MAX_CHUNK}, 30.0)
                         on_the_way.append(asyncio.create_task(ask))
                         asked += MAX_CHUNK
