@@ -308,11 +308,11 @@ export const scenarios = {
     await c.reload();
     await c.waitForFunction(() => longhand?.store.room.drawings.length === 1);
     await c.fill("#chat-input", "medial wall looks thin"); await c.press("#chat-input", "Enter");
-    await until("chat arrives", () => a.evaluate(() => longhand.store.room.chat.some((l) => l.author === "dr.sato")));
+    await until("chat arrives", () => a.evaluate(() => longhand.store.consult.words.some((l) => l.author === "dr.sato")));
     await b.click("#raise");
     await until("a raised hand", () => a.evaluate(() => longhand.store.room.persons.find((p) => p.name === "dr.chen").hand));
     const journal = readFileSync(join(srv.dir, "journal.jsonl"), "utf8");
-    assert(/"who": "dr.chen", "what": "room.draw"/.test(journal) && /"who": "dr.sato", "what": "room.chat"/.test(journal), "the record does not name the authors");
+    assert(/"who": "dr.chen", "what": "room.draw"/.test(journal) && /"who": "dr.sato", "what": "consult.say"/.test(journal), "the record does not name the authors");
   },
 
   async "an expert proposes, the surgeon accepts, and only then the plan changes"({ browser, srv }) {

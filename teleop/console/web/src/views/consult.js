@@ -88,7 +88,7 @@ export function makeConsult(app) {
   };
   const names = (all) => [h("option", { value: "" }, t(all)), ...store.room.persons.filter((p) => p.name !== store.me.name).map((p) => h("option", { value: p.name }, p.name))];
   return {
-    root, enter() { app.block.mount(middle, "six+scene"); middle.prepend(middle.querySelector(".toolbar")); app.wall.mount(middle, "three"); app.block.redraw(true); },
+    root, enter() { app.block.mount(middle, "six+scene"); middle.prepend(middle.querySelector(".toolbar")); app.wall.mount(middle, "three"); app.block.redraw(true); this.update(); },
     update() {
       const { room, desk, consult } = store, role = store.me.role, can = TAKE_PART.includes(role), speaking = store.frame?.media?.speaking ?? {};
       rebuild(cases, [store.cases, desk?.id, getLanguage()], () => [h("option", { value: "" }, t("Choose a case")), ...store.cases.map((c) => h("option", { value: c.id }, c.title))]);
