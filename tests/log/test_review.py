@@ -352,6 +352,7 @@ def test_the_distance_to_the_nearest_keep_out_is_the_governors_own(tmp_path):
     assert not keepout.step("order", b"scene but no order", b"") and keepout.of((0.4, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0)) == before
 
 
+@pytest.mark.slow
 def test_the_page_has_the_distance_to_the_keep_out_in_overview_and_detail(tmp_path):
     words = [sys.executable, "bench/synthetic_session.py", str(tmp_path / "s.mcap"), "--seconds", "50"]
     subprocess.run(words, check=True, capture_output=True, env={**__import__("os").environ, "PYTHONPATH": "."})
