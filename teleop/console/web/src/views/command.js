@@ -94,8 +94,9 @@ export function makeCommand(app) {
       rebuild(steps, [at, getLanguage()], () => STEPS.map((name, i) => h("li", { "data-state": i < at ? "done" : i === at ? "now" : "" }, t(name))));
       const n = nextAction(s, store.screwId), isHold = n.kind === "hold";
       const goal = app.mode === "goal";
-      show(action, goal && !isHold); text(action, t(n.label, { screw: store.screw?.name ?? store.screwId, ...n.values }));
-      disable(action, stale || n.kind === "wait" || action.dataset.busy || store.me.role !== "surgeon", stale ? t("No fresh data from this hospital") : store.me.role !== "surgeon" ? t("Your role has no motion rights") : "");
+      const asked = n.kind === "time_out" && app.readingBack.has(store.siteName);
+      show(action, goal && !isHold); text(action, asked ? t("Waiting for the table's answer") : t(n.label, { screw: store.screw?.name ?? store.screwId, ...n.values }));
+      disable(action, stale || asked || n.kind === "wait" || action.dataset.busy || store.me.role !== "surgeon", stale ? t("No fresh data from this hospital") : store.me.role !== "surgeon" ? t("Your role has no motion rights") : "");
       show(hold, goal && isHold); if (isHold) text(hold.firstChild, t(n.label)); disable(hold, blocked());
       const pressed = !!app.deadman.press, spent = pressed && store.frame?.hand && store.frame.hand.spent >= app.deadman.press;
       attr(hold, "data-pressed", pressed && !spent ? "yes" : null);
