@@ -43,7 +43,7 @@ def _read(path: Path) -> _Log:
         reader = NonSeekingReader(file, decoder_factories=[DecoderFactory()])
         try:
             for _, channel, _, message in reader.iter_decoded_messages():
-                if channel.topic.endswith("governor/event"):
+                if channel.topic.endswith(("governor/event", "governor/order")):
                     if message.kind == "boot":
                         boot = decode_input(bytes(message.input))
                         assert isinstance(boot, BootIn)
