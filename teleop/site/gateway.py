@@ -176,8 +176,8 @@ class Gateway:
                 self._tell({"t": "stop", "key": key})
             case Order(key=key, id=number, order=order):
                 self._order(key, number, order)
-            case SessionOpened(key=key, name=name):
-                self.log.append(f"console {name} ({key[:8]}) connected")
+            case SessionOpened(key=key, name=name, release=release):
+                self.log.append(f"console {name} ({key[:8]}) connected, release {release or 'unknown'}")
                 if self.status:
                     self._note_texts(key)
             case SessionClosed(key=key, why=why):
