@@ -232,3 +232,39 @@ def test_an_opened_keepout_on_the_wire_is_a_boolean() -> None:
     assert not scene_from(order | {"keepouts": [base]}).keepouts[0].opened
     with pytest.raises(Refusal, match="opened"):
         scene_from(order | {"keepouts": [base | {"opened": 1}]})
+
+
+# --- borders ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high"),
+    [("radius", 1e-4, 0.05), ("slope", 0.0, 2.0), ("near", 0.001, 0.2), ("depth", 0.0, 0.2), ("sin_tilt", 0.001, 0.5),
+     ("bone_from", 0.0, 0.05)],
+)  # fmt: skip
+def test_each_number_of_the_corridor_is_taken_up_to_its_borders_and_no_further(field: str, low: float, high: float) -> None:
+    base = {"entry": [0.5, 0.0, 0.1], "axis": [0.0, 0.0, -1.0], "radius": 0.002}
+    order = {"plan_hash": b"12345678", "registration_epoch": 1, "confirmed": True}
+    for value in (low, high):
+        corridor = scene_from(order | {"corridor": base | {field: value}}).corridor
+        assert getattr(corridor, field) == value
+    for value in (low - 0.0005 * high, high * 1.001):
+        with pytest.raises(Refusal, match=field):
+            scene_from(order | {"corridor": base | {field: value}})
+
+
+def test_sigma_of_the_registration_has_a_border_too() -> None:
+    order = {"plan_hash": b"12345678", "registration_epoch": 1, "confirmed": True}
+    assert scene_from(order | {"sigma_reg": 0.01}).sigma_reg == 0.01
+    with pytest.raises(Refusal, match="sigma_reg"):
+        scene_from(order | {"sigma_reg": 0.011})
+
+
+def test_a_target_that_is_cut_short_while_turning_keeps_a_unit_quaternion() -> None:
+    n = sqrt(0.2 * 0.2 + 0.3 * 0.3 + 0.4 * 0.4 + 0.5 * 0.5)
+    turned = tuple(x / n for x in (0.5, 0.4, 0.3, 0.2))
+    here = (0.7, 0.0, 0.2, *turned)
+    table = Scene(b"12345678", 1, True, 0.0003, None, (KeepOut("table", "halfspace", (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), 0.05, False),))
+    target, name = clamp_target(table, here, (0.7, 0.0, -0.3, *DOWN), L, R, 0.0002)
+    assert name == "table"
+    assert sum(x * x for x in target[3:]) == pytest.approx(1.0, abs=1e-12)

@@ -713,12 +713,14 @@ def test_reports_with_an_old_stamp_do_not_count_and_future_ones_are_a_fault() ->
     assert r.s.state is State.FAULT
 
 
-def test_encoders_that_stand_still_while_the_reference_moves_are_a_fault() -> None:
+@pytest.mark.parametrize("way", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.6, -0.8, 0.0)])
+def test_encoders_that_stand_still_while_the_reference_moves_are_a_fault(way: tuple[float, float, float]) -> None:
     r = Rig(**NR).active()
     for k in range(1, 12):
         r.now += 10 * MS
-        r.report(setpoint=(HOME[0] + 0.0004 * k, *HOME[1:]), drive="moving")
-        r.send(press=1, target=(HOME[0] + 0.0004 * k, *HOME[1:]))
+        moved = (*(h + 0.0004 * k * w for h, w in zip(HOME[:3], way, strict=True)), *HOME[3:])
+        r.report(setpoint=moved, drive="moving")
+        r.send(press=1, target=moved)
         if r.s.state is State.FAULT:
             break
     assert r.s.state is State.FAULT and k in (8, 9)
