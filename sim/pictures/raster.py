@@ -1,5 +1,6 @@
-"""A small software renderer: triangles, a depth buffer, one lamp. PyBullet's TinyRenderer takes ten times as long
-(bench/media.py) and would hold the arm process's interpreter; this runs in a process of its own.
+"""A small software renderer: triangles, a depth buffer, one lamp. PyBullet's TinyRenderer costs about as much for the arm alone
+(bench/media.py), but it belongs to the arm process, whose loop it would hold up; this runs in a process of its own, lets
+go of the interpreter, and draws what the physics does not have (drape, wound, an endoscope's light).
 
 Camera frame: +z forward, +x right, +y down; metres. Colours 0..255.
 """

@@ -13,7 +13,9 @@ Three things are set differently from the library's defaults:
 
 import asyncio
 import fractions
+import os
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +27,7 @@ import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
+from teleop.link import planes
 from teleop.media.encode import is_key
 
 #: Pictures that may wait in one feed before it is emptied and begins anew with a key frame.
@@ -155,6 +158,22 @@ def only_h264(connection: RTCPeerConnection) -> None:
             transceiver.setCodecPreferences(wanted)
 
 
+def mark(connection: RTCPeerConnection) -> int:
+    """Mark what this connection sends as video (DSCP AF41), after its candidates are gathered. How many sockets took it."""
+    done = set()
+    for transceiver in connection.getTransceivers():
+        ice = transceiver.sender.transport.transport.iceGatherer._connection
+        for protocol in ice._protocols:
+            sock = protocol.transport.get_extra_info("socket")
+            if sock is not None and sock.fileno() not in done:
+                # asyncio shows its socket behind a face without setsockopt on some systems
+                real = socket.socket(fileno=os.dup(sock.fileno()))
+                if planes.mark(real, planes.Plane.VIDEO):
+                    done.add(sock.fileno())
+                real.close()
+    return len(done)
+
+
 def hook_key_requests(sender: RTCRtpSender, want_key: Callable[[], None]) -> None:
     """Lead the viewer's "picture lost" to the source."""
     sender._send_keyframe = want_key  # type: ignore[method-assign]
@@ -182,6 +201,7 @@ async def answer(connection: RTCPeerConnection, offer_sdp: str, prepare: Callabl
             transceiver._codecs = kept + [c for c in transceiver._codecs if c.name == "rtx" and c.parameters.get("apt") in numbers]
     prepare()
     await connection.setLocalDescription(await connection.createAnswer())
+    mark(connection)
     return connection.localDescription.sdp
 
 

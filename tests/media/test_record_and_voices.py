@@ -257,3 +257,25 @@ def test_an_offer_to_cameras_that_do_not_run_is_refused_with_words(tmp_path):
     assert door.poll(4 * 10**9) == []
     assert door.poll(4 * 10**9 + OFFER_NS) == [("k", 2, {"ok": False, "reason": "this hospital's cameras do not answer"})]
     server.close()
+
+
+def test_media_sockets_are_marked_as_video():
+    import socket
+
+    from teleop.link.planes import Plane
+    from teleop.media import rtc
+
+    async def run():
+        connection = rtc.peer()
+        connection.addTransceiver("video", direction="recvonly")
+        await connection.setLocalDescription(await connection.createOffer())
+        try:
+            assert rtc.mark(connection) >= 1
+            ice = connection.getTransceivers()[0].sender.transport.transport.iceGatherer._connection
+            sock = ice._protocols[0].transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == Plane.VIDEO.tos
+            assert not any(w in connection.localDescription.sdp for w in ("srflx", "relay")), "somebody outside was asked"
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
