@@ -154,8 +154,8 @@ export const scenarios = {
     const session = await page.context().newCDPSession(page);
     await session.send("Network.enable");
     const sent = await page.evaluate(() => {
-      const big = "x".repeat(4_000_000);
-      const calls = Array.from({ length: 40 }, (_, k) => longhand.net.call("plan.import", { case: "none", name: `${k}.json`, text: big }).catch(() => 0));
+      const big = "x".repeat(2_000_000);
+      const calls = Array.from({ length: 25 }, (_, k) => longhand.net.call("plan.import", { case: "none", name: `${k}.json`, text: big }).catch(() => 0));
       globalThis.replies = 0; for (const c of calls) c.then(() => globalThis.replies++);
       return calls.length;
     });

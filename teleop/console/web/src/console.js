@@ -23,7 +23,7 @@ const app = { store, sound: new Sound(), mode: "goal", pending: false, page: loc
 globalThis.longhand = app; // for tests and for the curious: read-only use
 setLanguage(getLanguage());
 
-app.net = new Net(receive);
+app.net = new Net(receive, "/stop");
 app.call = (name, args = {}) => app.net.call(name, { case: store.desk?.id, ...args });
 app.fail = (error) => app.say(error.message, true);
 app.say = (words, bad = false) => app.shell.toast(words, bad);

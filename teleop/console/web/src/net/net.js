@@ -13,7 +13,9 @@ export function takeToken() {
 }
 
 export class Net {
-  constructor(onMessage) {
+  /** stopDoor: address of STOP's second door, where the server has one. */
+  constructor(onMessage, stopDoor = "") {
+    this.onMessage = onMessage; this.stopDoor = stopDoor;
     this.token = takeToken();
     this.up = false;
     this.waiting = new Map();
@@ -43,7 +45,14 @@ export class Net {
       this.worker.postMessage({ t: "call", id, call: name, args });
     });
   }
-  stop(site) { this.worker.postMessage({ t: "stop", site, id: ++this.serial }); }
+  /** STOP, through two doors at once: the websocket's worker may have megabytes to encode and send first, or no connection. */
+  stop(site) {
+    const once = crypto.randomUUID?.() ?? String(Math.random()), id = ++this.serial;
+    this.worker.postMessage({ t: "stop", site, id, once });
+    if (!this.stopDoor) return;
+    this.fetch(this.stopDoor, { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body: JSON.stringify({ site, once }) })
+      .then((r) => (r.ok ? r.json() : null)).then((r) => r && this.onMessage({ t: "stopped", sites: r.sites, id })).catch(() => {});
+  }
   drawn(n, drawn, views) { this.worker.postMessage({ t: "drawn", n, drawn, views }); }
   hand(sample) { this.worker.postMessage({ t: "hand", ...sample, at: performance.timeOrigin + performance.now() }); }
   master(message) { this.worker.postMessage({ t: "master", ...message, at: performance.timeOrigin + performance.now() }); }

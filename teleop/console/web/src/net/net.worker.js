@@ -56,14 +56,7 @@ self.onmessage = ({ data }) => {
       break;
     }
     case "close": closed = true; socket?.close(); break;
-    case "stop": {
-      // through two doors at once: the websocket may have megabytes in its queue, or be down
-      const once = crypto.randomUUID(), told = (sites) => post({ t: "stopped", sites, id: data.id });
-      send({ ...data, once });
-      if (hello) fetch("/stop", { method: "POST", keepalive: true, headers: { authorization: `Bearer ${hello.token}`, "content-type": "application/json" }, body: JSON.stringify({ site: data.site, once }) }).then((r) => r.ok && r.json()).then((r) => r && told(r.sites)).catch(() => {});
-      break;
-    }
-    default: send(data); // calls, as they are
+    default: send(data); // stop and calls, as they are
   }
 };
 
