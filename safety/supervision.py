@@ -160,6 +160,9 @@ def on_peer(s: Situation, out: list[Output], i: PeerIn, p: Params) -> None:
             s.alarms = alarms.cleared(s.alarms, f"{i.role}_silent")
         else:
             _partner_lost(s, out, i.role, "is gone", p)
+    if i.role == "recorder" and i.up:  # its own word on its disk follows with the first heartbeat
+        s.log_deadline = 0
+        s.alarms = alarms.cleared(s.alarms, "log_disk")
     if i.role == "gateway" and not i.up:
         s.link_at, s.link_alive, s.link_ok = 0, (), False
         update_health(s, p)

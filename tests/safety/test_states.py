@@ -847,6 +847,28 @@ def test_hold_to_run_without_a_release_ends_too() -> None:
 # --- partners and log ----------------------------------------------------------------------------------------------
 
 
+def test_a_new_recorder_with_space_ends_the_disk_full_of_the_one_before() -> None:
+    r = Rig(**NR, log_grace_ns=1 * S).active()
+    r.do(BeatIn(r.now, "recorder", "disk_full"))
+    r.pass_time(10 * MS, beats=False)
+    assert r.s.state is State.HOLD and any(a.id == "log_disk" and a.active for a in r.s.alarms)
+    r.do(PeerIn(r.now, "recorder", False))
+    r.do(PeerIn(r.now, "recorder", True))
+    assert not any(a.id == "log_disk" and a.active for a in r.s.alarms)
+    r.must("ack", key=SURGEON)
+    for _ in range(30):
+        r.pass_time(50 * MS, step_ns=50 * MS)
+        r.send(press=0)
+    r.pass_time(10 * MS)
+    r.send(press=2)
+    r.pass_time(20 * MS)
+    assert r.s.state is State.ACTIVE, r.s.reason
+    r.do(PeerIn(r.now, "recorder", True))  # one whose disk is full, too
+    r.do(BeatIn(r.now, "recorder", "disk_full"))
+    r.pass_time(10 * MS, beats=False)
+    assert r.s.state is State.HOLD
+
+
 @pytest.mark.parametrize("role", ["gateway", "recorder", "case"])
 def test_a_silent_partner_is_an_alarm_first_and_a_hold_then(role: str) -> None:
     r = Rig(**NR).active()

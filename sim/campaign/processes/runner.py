@@ -260,6 +260,7 @@ class Runner:
             self.until(lambda: path in self.status.get("paths", ()), "the arm took the path")
         self.must("grant", holder=self.sam)
         self.until(lambda: not self.status.get("blockers", ["?"]), "nothing blocks")
+        self.until(lambda: self.status.get("last_seq", 0) > 2, "the console's released deadman is known under this grant")
         self.tell_console(f"press {mode} {path.hex() or '-'} {','.join(f'{x:.9f}' for x in way)}")
 
     def tell_console(self, line: str) -> None:
