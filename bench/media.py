@@ -1,6 +1,6 @@
 """Live pictures, measured on this machine: what a picture costs, how old it is when displayed, how fast one joins.
 
-    python bench/media.py [--seconds 15] [--viewers 1,3] [--case DIR] [--bones DIR] [--json FILE] [--write]
+    python bench/media.py [--seconds 15] [--viewers 1,3] [--case DIR] [--bones DIR] [--json FILE] [--write | --again FILE]
 
 Parts: CPU time to render and to code one picture per stream and rung (process time, so that other work on the machine does
 not count), PyBullet's TinyRenderer for comparison; in a headless Chromium: age of each displayed picture from capture to
@@ -156,7 +156,11 @@ def main() -> int:
     parser.add_argument("--bones", type=Path, help="folder with the vertebrae as STL")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--again", type=Path, help="write the table of an earlier --json instead of measuring")
     args = parser.parse_args()
+    if args.again:
+        write(table(json.loads(args.again.read_text())))
+        return 0
     load = [os.getloadavg()[0]]
     result: dict[str, Any] = {
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "cpus": os.cpu_count(), "machine": platform.machine(), "load": load,

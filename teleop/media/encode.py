@@ -19,6 +19,8 @@ from teleop.media.frames import CodedFrame, FrameInfo
 CLOCK = fractions.Fraction(1, 90_000)
 #: A key frame at least this often (s): what a late joiner waits at most without asking.
 KEY_EVERY_S = 4.0
+#: And not more often than this, whoever asks (s).
+KEY_LEAST_S = 0.3
 #: Ours, for user_data_unregistered (ITU-T H.264 D.1.7): SHA-256("longhand frame 1")[:16].
 UUID = bytes.fromhex("6f1c2a7e0b934d58a4e9d26c8b7f3015")
 
@@ -44,7 +46,8 @@ class Encoder:
             raise ValueError(f"{w} x {h}: H.264 with 4:2:0 needs even sides")
         stamp.write(picture, info.id, info.captured)
         setting = (w, h, rung.kbps, round(rung.fps))
-        if setting != self._set:
+        fresh = setting != self._set
+        if fresh:
             self._open(*setting)
             self._wanted = True
         assert self._codec is not None
@@ -52,7 +55,9 @@ class Encoder:
         frame.pts, frame.time_base = info.captured * 9 // 100_000, CLOCK
         if info.captured - self._last_key > KEY_EVERY_S * 1e9:
             self._wanted = True
-        frame.pict_type = av.video.frame.PictureType.I if self._wanted else av.video.frame.PictureType.NONE
+        # Asked for by many at once, or by a viewer that asks without end: still only so many, for each costs everybody.
+        now = self._wanted and (self._last_key == 0 or fresh or info.captured - self._last_key >= KEY_LEAST_S * 1e9)
+        frame.pict_type = av.video.frame.PictureType.I if now else av.video.frame.PictureType.NONE
         packets = self._codec.encode(frame.reformat(format="yuv420p"))
         if not packets:
             raise ValueError("the encoder kept a picture back: it must be set to no delay")

@@ -64,8 +64,16 @@ def test_a_key_frame_comes_when_somebody_joins_and_when_the_size_changes():
         if n == 2:
             encoder.want_key()
         rung, w = (LADDER[3], 240) if n >= 4 else (LADDER[4], 320)
-        kinds.append(encoder.encode(scene(n, w, 256), FrameInfo("room", n, n * S // 15), rung).key)
+        kinds.append(encoder.encode(scene(n, w, 256), FrameInfo("room", n, (n + 1) * S // 5), rung).key)
     assert kinds == [True, False, True, False, True, False]
+
+
+def test_a_viewer_that_asks_for_key_frames_without_end_does_not_make_every_picture_one():
+    encoder, keys = Encoder("room"), 0
+    for n in range(45):
+        encoder.want_key()
+        keys += encoder.encode(scene(n), FrameInfo("room", n, (n + 1) * S // 15), LADDER[4]).key
+    assert 8 <= keys <= 11, f"{keys} key frames in three seconds"
 
 
 def test_an_odd_size_is_refused_with_words():
