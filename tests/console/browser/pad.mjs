@@ -9,12 +9,14 @@ export async function emulatePad(page) {
 }
 export const setPad = (page, pad) => page.evaluate((p) => { globalThis.pad = { connected: true, held: [], axes: [0, 0, 0, 0], ...p }; }, pad);
 
+/** Until the page has looked at the pad some times, however busy the machine is. */
+const looks = (page, times = 4) => page.evaluate((n) => new Promise((done) => { const timer = setInterval(() => { if (--n <= 0) { clearInterval(timer); done(); } }, 8); }), times);
 /** Press a button (or two) shortly, as a thumb does. */
-export async function tap(page, held, ms = 45) {
+export async function tap(page, held) {
   await setPad(page, { held: [].concat(held) });
-  await page.waitForTimeout(ms);
+  await looks(page);
   await setPad(page, { held: [] });
-  await page.waitForTimeout(ms);
+  await looks(page);
 }
 export const A = 0, B = 1, X = 2, Y = 3, CLUTCH = 4, SHOULDER = 5, VIEW_BEFORE = 6, VIEW_AFTER = 7, UP = 12, DOWN = 13;
 
@@ -24,8 +26,8 @@ export async function walkTo(page, selector, most = 400) {
   const there = () => page.evaluate((s) => !!document.activeElement?.matches(s), selector);
   // the shorter way round: where is it from here?
   const back = await page.evaluate((s) => { const a = document.activeElement, b = document.querySelector(s); return a && b && a !== document.body && !!(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_PRECEDING); }, selector);
-  for (let n = 0; n < most; n++) { if (await there()) return; await tap(page, back ? UP : DOWN, 30); }
+  for (let n = 0; n < most; n++) { if (await there()) return; await tap(page, back ? UP : DOWN); }
   throw new Error(`the cross never comes to ${selector}`);
 }
 /** Walk there and use it. */
-export async function padUse(page, selector) { await walkTo(page, selector); await tap(page, X, 50); }
+export async function padUse(page, selector) { await walkTo(page, selector); await tap(page, X); }

@@ -450,7 +450,7 @@ export const scenarios = {
     await until("the plan is at the hospital", () => page.evaluate(() => !!longhand.store.desk.transferred));
     await page.click("#tab-command");
     await page.click('#pick [data-screw="L4-R"]');
-    await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("approach"));
+    await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("approach"), 240000);
     const ahead = () => page.evaluate(() => longhand.tool().find((t) => t.preview)?.tip ?? null);
     const first = await until("the way is shown", ahead);
     await until("and goes on", async () => { const now = await ahead(); return now && Math.hypot(...now.map((v, i) => v - first[i])) > 20; });
