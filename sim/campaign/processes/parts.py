@@ -198,7 +198,7 @@ def console(folder: Path, base: int, who: str, attack: bool) -> None:
     next_send = time.monotonic_ns()
     while not ended:
         now = time.monotonic_ns()
-        link.wait(max(0.0, min(5.0, (next_send - now) / 1e6)))
+        link.wait(max(0.0, min(5.0, (next_send - now) / 1e6)) if frame is not None else 5.0)
         for event in link.poll():
             if isinstance(event, StateFrame):
                 with contextlib.suppress(StateError):
