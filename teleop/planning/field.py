@@ -111,8 +111,9 @@ def build(
     canal_hint: np.ndarray | None = None,
     neighbour_above: int | None = None,
     step: float = STEP_MM,
+    depth: np.ndarray | None = None,
 ) -> Anatomy:
-    """All fields of one level. box: its bounding box in the label volume. Raises FrameError with a status."""
+    """All fields of one level. box: its bounding box in the label volume. depth: what `check_label` gave. Raises FrameError with a status."""
     mask, crop = crop_label(labels, level, box)
     spacing = crop.spacing_mm
     stride = np.maximum(1, np.round(1.5 / spacing)).astype(int)
@@ -123,7 +124,7 @@ def build(
     if len(ijk) < 200:
         raise FrameError("BAD_GEOMETRY", f"{level}: the label holds only {int(mask.sum())} voxels")
     points = ijk @ matrix[:3, :3].T + matrix[:3, 3]
-    core = core_points(coarse, spacing * stride, matrix)
+    core = core_points(coarse, spacing * stride, matrix, depth)
     corpus = structure_points(labels, "corpus", box, level, spacing)
     canal = structure_points(labels, "canal", box, None, spacing)
     try:

@@ -332,8 +332,11 @@ def _endplates(local: np.ndarray, front: float) -> tuple[float, np.ndarray, floa
     return tilt, mean, z_at[0], z_at[1]
 
 
-def core_points(mask: np.ndarray, spacing: np.ndarray, lps_T_ijk: np.ndarray) -> np.ndarray:
-    """LPS mm of the thickest part of a mask: voxels deeper than 80 % of its maximum depth."""
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing)
+def core_points(
+    mask: np.ndarray, spacing: np.ndarray, lps_T_ijk: np.ndarray, depth: np.ndarray | None = None
+) -> np.ndarray:
+    """LPS mm of the thickest part of a mask: voxels deeper than 80 % of its maximum depth. depth: their depths, mm, where known already."""
+    if depth is None:
+        depth = ndimage.distance_transform_edt(mask, sampling=spacing)
     ijk = np.argwhere(depth > 0.8 * depth.max())
     return ijk @ lps_T_ijk[:3, :3].T + lps_T_ijk[:3, 3]

@@ -72,6 +72,7 @@ class GradeReport:
             "anterior_mm": self.anterior_mm,
             "canal_mm": self.canal_mm,
             "facet_mm": self.facet_mm,
+            "neck_mm": self.extra.get("neck_mm", float("nan")),
             "babu": self.babu,
             "heary": self.heary,
             "tip_share": self.tip_share,
@@ -203,7 +204,7 @@ def grade_screw(
     canal = (
         float((lateral[in_canal_band] - frame.canal_half_width).min() - radius) if in_canal_band.any() else float("nan")
     )
-    facet, babu = _facet(labels, level, entry, axis, s_entry, radius, "left" if side_sign > 0 else "right")
+    facet, babu, neck = _facet(labels, level, entry, axis, s_entry, radius, "left" if side_sign > 0 else "right")
     marked = _labelled_canal(labels, (centres[:, None, :] + radius * rays[None]).reshape(-1, 3))
     canal = canal if marked is None else marked
     angle = _entry_angle(bone, crop, entry + s_entry * axis, axis)
@@ -235,6 +236,7 @@ def grade_screw(
         hu,
         float(inside[(fine >= s_entry) & (fine <= length)].mean()),
         _contradictions(item, breach, float(zone.min()), level, side_sign),
+        {"neck_mm": neck},
     )
     return report
 
@@ -271,14 +273,16 @@ def _labelled_canal(labels: Labels, surface: np.ndarray) -> float | None:
 
 JOINT_MM = 2.2
 """Own bone nearer than this (plus half a voxel) to the level above is the articulation."""
+NECK_MM = 3.0
 LATERAL_FACET_MM, WITHIN_MM = 1.0, 5.0
 """Babu 1: the shank's surface comes this near to the articulation without entering it. Babu 3: it runs this far within it."""
 
 
 def _facet(
     labels: Labels, level: str, entry: np.ndarray, axis: np.ndarray, s_entry: float, radius: float, side: str
-) -> tuple[float, int]:
-    """Distance (mm) from the shank's surface to the cranial neighbour's bone near the entry, and Babu's grade of the cranial facet.
+) -> tuple[float, int, float]:
+    """Distance (mm) from the shank's surface to the cranial neighbour's bone near the entry, Babu's grade of the cranial facet, and the same
+    distance for the 3 mm behind the entry, where the screw's neck will be.
 
     The joint lies between the two bones, so a distance < 0 is a violated facet. Babu: 0 not in the facet, 1 in its lateral bone (within 1 mm of the
     articulation), 2 penetrates the articulation, 3 travels within it. nan and 0 without the level above; with a label of the own superior
@@ -287,8 +291,9 @@ def _facet(
     order = LEVELS.index(level)
     above = LEVELS[order - 1] if order else ""
     spacing = labels.volume.spacing_mm
-    s = np.arange(s_entry - 3.0, s_entry + 12.0, 0.5)
+    s = np.arange(s_entry, s_entry + 12.0, 0.5)
     line = entry + s[:, None] * axis
+    behind = entry + np.arange(s_entry - NECK_MM, s_entry, 0.5)[:, None] * axis
     reach = 12.0
     centre = labels.volume.to_ijk(entry + s_entry * axis)[0]
     pad = np.ceil((reach + 8.0) / spacing).astype(int)
@@ -297,31 +302,33 @@ def _facet(
     if above not in labels.levels:
         mask = labels.structures.get(f"facet_{side}")
         if mask is None:
-            return float("nan"), 0
+            return float("nan"), 0, float("nan")
         part = Volume(np.asarray(mask).astype(np.uint8), labels.volume.lps_T_ijk).crop(low, high)
         own = np.argwhere((part.data > 0) & (crop.data == labels.value(level)))
         if not len(own):
-            return reach, 0
+            return reach, 0, float("nan")
         gap = float(cKDTree(line).query(crop.to_lps(own.astype(float)))[0].min()) - radius
-        return gap, int(gap < -0.5 * float(spacing.max()))
+        return gap, int(gap < -0.5 * float(spacing.max())), float("nan")
     theirs = np.argwhere(crop.data == labels.value(above))
     if not len(theirs):
-        return reach, 0
+        return reach, 0, reach
     points = crop.to_lps(theirs.astype(float))
-    gap = float(cKDTree(line).query(points)[0].min()) - radius - 0.5 * float(spacing.min())
+    gap, neck = (
+        float(cKDTree(part).query(points)[0].min()) - radius - 0.5 * float(spacing.min()) for part in (line, behind)
+    )
     own = crop.to_lps(np.argwhere(crop.data == labels.value(level)).astype(float))
     if not len(own):
-        return gap, 2 * int(gap < 0.0)
+        return gap, 2 * int(gap < 0.0), neck
     near, _ = cKDTree(points).query(own, distance_upper_bound=JOINT_MM + 0.5 * float(spacing.max()))
     joint = own[np.isfinite(near)] - entry
     if not len(joint):
-        return gap, 2 * int(gap < 0.0)
+        return gap, 2 * int(gap < 0.0), neck
     along = np.clip(joint @ axis, s[0], s[-1])
     radial = np.linalg.norm(joint - along[:, None] * axis, axis=1) - radius
     inside = along[radial < 0.0]
     if len(inside) or gap < 0.0:
-        return gap, 3 if len(inside) and float(np.ptp(inside)) >= WITHIN_MM else 2
-    return gap, int(float(radial.min()) < LATERAL_FACET_MM)
+        return gap, 3 if len(inside) and float(np.ptp(inside)) >= WITHIN_MM else 2, neck
+    return gap, int(float(radial.min()) < LATERAL_FACET_MM), neck
 
 
 def _contradictions(

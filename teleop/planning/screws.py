@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -75,6 +76,7 @@ def build_anatomy(
     margins: Margins,
     canal_hint: np.ndarray | None = None,
     step: float = STEP_MM,
+    depth: np.ndarray | None = None,
 ) -> Anatomy:
     """Anatomy of one level with its input checks, on a grid of `step` mm. Raises FrameError carrying the status."""
     if level not in boxes:
@@ -82,7 +84,9 @@ def build_anatomy(
     order = LEVELS.index(level)
     above = LEVELS[order - 1] if order else ""
     neighbour = labels.value(above) if above in boxes else None
-    return build(labels, level, boxes[level], margins, up_hint(labels, boxes, level), canal_hint, neighbour, step)
+    return build(
+        labels, level, boxes[level], margins, up_hint(labels, boxes, level), canal_hint, neighbour, step, depth
+    )
 
 
 def to_trajectory(anatomy: Anatomy, side: str, outcome: Outcome) -> LinearTrajectory:
@@ -157,6 +161,10 @@ def plan_screws(
     thoracic, lumbar and S1 levels in the label map.
     """
     same_grid(ct, labels.volume)
+    hashing = threading.Thread(
+        target=lambda: (ct.hash(), labels.volume.hash()), daemon=True
+    )  # kept in the volumes; SHA-256 needs no interpreter
+    hashing.start()
     model, stock, keep = error_model or ErrorModel(), catalogue or Catalogue(), margins or Margins()
     boxes = bounding_boxes(labels)
     chosen = list(levels) if levels is not None else [name for name in labels.levels if name[0] != "C"]
@@ -188,6 +196,7 @@ def plan_screws(
             if progress is not None:
                 progress(f"{id}: {item.status}")
     items = check_pairs(items, prepared, stock)
+    hashing.join()
     return Plan(
         ct=image_ref(ct), labels=image_ref(labels.volume, labels.scheme), trajectories=tuple(items), case=case,
         planner={**PLANNER, "margins": vars(keep), "catalogue": {"diameters_mm": stock.diameters_mm, "lengths_mm": stock.lengths_mm}},
@@ -285,8 +294,8 @@ def prepare(
         try:
             if level not in boxes:
                 raise FrameError("BAD_GEOMETRY", f"{level} is not in the label map (it has {', '.join(labels.levels)})")
-            check_label(labels, level, boxes[level])
-            ready[level] = build_anatomy(ct, labels, level, boxes, margins)
+            depth = check_label(labels, level, boxes[level])
+            ready[level] = build_anatomy(ct, labels, level, boxes, margins, depth=depth)
         except FrameError as error:
             edge = touches_border(labels, level, boxes[level]) if level in boxes else ""
             refused[level] = (
@@ -412,4 +421,7 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
         )
     if why:
         return replace(item, status="LOW_CONFIDENCE", reasons=(*item.reasons, *why), metrics=metrics)
+    if report.extra["neck_mm"] < 0.0:
+        note = f"behind its entry the screw meets the joint process of the level above ({report.extra['neck_mm']:.1f} mm): the head will need room there"
+        return replace(item, reasons=(*item.reasons, note), metrics=metrics)
     return replace(item, metrics=metrics)
