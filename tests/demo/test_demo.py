@@ -8,7 +8,9 @@ from safety.log.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
 UR5E = ROOT.parent / "shared/data/urdf/ur5e/ur5e.urdf"
-pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(600)]
+#: What a short run leaves out; the first test, the main job, it does not.
+slow = pytest.mark.slow
 
 
 def test_a_guide_is_brought_onto_its_line_and_the_log_verifies(demo):
@@ -24,6 +26,7 @@ def test_a_guide_is_brought_onto_its_line_and_the_log_verifies(demo):
     assert site["loop_age_ms"]["p50"] > 0
 
 
+@slow
 @pytest.mark.skipif(not UR5E.exists(), reason="the UR5e description is not at ../shared/data")
 def test_a_ur5e_does_the_whole_case_by_configuration_alone(demo, tmp_path):
     text = (ROOT / "examples/add_an_arm/ur5e.yaml").read_text()
@@ -39,6 +42,7 @@ def test_an_arm_that_cannot_be_used_is_refused_before_anything_starts(demo):
     assert ran.code == 2 and "r2d2" in ran.said and "iiwa7" in ran.said
 
 
+@slow
 def test_without_tracker_corrections_the_demo_fails_because_the_arm_lies(demo):
     ran = demo("--no-correction", "--seed", "3")
     assert ran.code == 1
@@ -46,6 +50,7 @@ def test_without_tracker_corrections_the_demo_fails_because_the_arm_lies(demo):
     assert any(s["entry_error_mm"] > 0.5 or s["axis_error_deg"] > 0.5 for s in ran.outcome["screws"])
 
 
+@slow
 def test_a_cut_link_stops_the_arm_within_the_bound_and_the_case_goes_on(demo):
     ran = demo("--fault", "link-cut@3", "--seed", "3")
     fault = ran.outcome["fault"]
@@ -55,6 +60,7 @@ def test_a_cut_link_stops_the_arm_within_the_bound_and_the_case_goes_on(demo):
     assert ran.code == 0, ran.said[-4000:]
 
 
+@slow
 @pytest.mark.parametrize("victim", ["governor", "gateway", "recorder", "relay", "console", "case"])
 def test_a_killed_process_leaves_the_arm_at_rest_within_the_bound_and_is_named(demo, victim):
     ran = demo("--fault", f"kill-{victim}@2", "--seed", "3")
@@ -66,6 +72,7 @@ def test_a_killed_process_leaves_the_arm_at_rest_within_the_bound_and_is_named(d
     assert verify([log]).end in ("clean", "unclean")
 
 
+@slow
 def test_hospitals_that_share_a_process_are_treated_like_the_others(demo):
     ran = demo("--sites", "2", "--own-processes", "0", "--driver", "kinematic", timeout_s=540.0)
     assert ran.code == 0, ran.said[-3000:]
