@@ -193,7 +193,7 @@ def test_a_plan_is_exported_as_a_sheet_for_paper_as_json_and_for_slicer(tmp_path
     worker = PlanningWorker(tmp_path, {"ct": folder})
     image = worker.open({"kind": "folder", "id": "ct"})
     c = np.array(image["centre_lps_mm"])
-    needle = {"kind": "needle", "entry_lps_mm": list(c - [0, 0, 15]), "target_lps_mm": list(c + [0, 5, 10])}
+    needle = {"kind": "needle", "entry_lps_mm": list(c - [0, 0, 15]), "target_lps_mm": list(c - [0, -5, -10])}
     document = {"image": image, "screws": [worker.add(image["id"], needle)]}
     name, mime, data = worker.export(document, "pdf")
     assert (name, mime) == ("plan.pdf", "application/pdf") and data.startswith(b"%PDF") and len(data) > 10_000
