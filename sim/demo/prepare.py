@@ -176,9 +176,10 @@ def prepare(
         arm_model=arm_model, own=own,
     )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_first_patient if c is demo.configs[0] else _write_patient, c.seed, str(demo.out / c.site), c.case_id)
-                for c in demo.configs]  # fmt: skip
-        jobs.append(pool.submit(_warm, demo.configs[0]))
+        # the two that compile (a minute each in a fresh environment) begin first, one on each core
+        first, *others = demo.configs
+        jobs = [pool.submit(_first_patient, first.seed, str(demo.out / first.site), first.case_id), pool.submit(_warm, first)]
+        jobs += [pool.submit(_write_patient, c.seed, str(demo.out / c.site), c.case_id) for c in others]
         for job in jobs:
             job.result()
     return demo
