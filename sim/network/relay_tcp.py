@@ -1,7 +1,7 @@
 """One TCP port of the relay. Bytes are delayed and stalled, never lost: that is all a relay can do to a TCP connection.
 
-A segment that the model would lose waits one retransmission time (200 ms, the kernel's minimum) longer, and everything
-behind it waits too. During an outage nothing moves and nothing is accepted. What is under way is bounded: a full line
+A segment that the model would lose waits one retransmission time longer, and everything behind it waits too: 200 ms, the
+kernel's minimum, when little is under way; one round trip when more than three segments are (fast retransmit, RFC 5681 3.2). During an outage nothing moves and nothing is accepted. What is under way is bounded: a full line
 stops reading, so the sender's kernel feels the back-pressure.
 """
 
@@ -18,6 +18,7 @@ from sim.network.channel import Channel
 _SEGMENT = 1448
 _UNDER_WAY_MAX = 256 * 1024
 _RETRANSMIT_NS = 200_000_000
+_FAST_BYTES = 4 * _SEGMENT
 _CONNECTIONS_MAX = 64
 
 
@@ -47,7 +48,10 @@ class _Pipe:
             self.ended = True
             return
         now = time.monotonic_ns()
-        self.last_due = max(self.last_due, now + self.line.segment_delay(now, len(data), _RETRANSMIT_NS))
+        again = _RETRANSMIT_NS
+        if self.size >= _FAST_BYTES:  # duplicate acknowledgements tell of a loss a round trip after it
+            again = min(again, 2 * max(0, self.last_due - now))
+        self.last_due = max(self.last_due, now + self.line.segment_delay(now, len(data), again))
         self.chunks.append((self.last_due, data))
         self.size += len(data)
 
