@@ -1,8 +1,9 @@
 """One TCP port of the relay. Bytes are delayed and stalled, never lost: that is all a relay can do to a TCP connection.
 
 A segment that the model would lose waits one retransmission time longer, and everything behind it waits too: 200 ms, the
-kernel's minimum, when little is under way; one round trip when more than three segments are (fast retransmit, RFC 5681 3.2). During an outage nothing moves and nothing is accepted. What is under way is bounded: a full line
-stops reading, so the sender's kernel feels the back-pressure.
+kernel's minimum, when little is under way; one round trip when more than three segments are (fast retransmit, RFC 5681 3.2).
+During an outage nothing moves and nothing is accepted. What is under way is bounded: a full line stops reading, so the
+sender's kernel feels the back-pressure.
 """
 
 import errno
