@@ -39,8 +39,8 @@ CONSOLE = "beijing"
 #: Where a site's emulated WAN listens within its block of ports, and every port of a block that a demo uses.
 RELAY_OFFSET = 50
 PORT_OFFSETS = (0, 1, 2, 3, *(RELAY_OFFSET + i for i in range(6)))
-#: Hospitals with processes of their own, and how many of the others share one: a hospital of its own costs two cores some
-#: 20 % while it waits, one in a ward some 3 % (docs/results/fleet.md).
+#: Hospitals with processes of their own, and how many of the others share one: while it waits a hospital of its own takes some
+#: 20 to 25 % of a core, one in a ward 6 % with its emulated line, on a full machine (docs/results/fleet.md).
 OWN_PROCESSES = 3
 WARD_SIZE = 10
 #: Locks of the blocks of ports this process chose; the kernel lets go of them when it ends, however it ends.
