@@ -81,9 +81,16 @@ def test_a_governor_that_is_not_there_is_down_and_its_last_figures_are_not_shown
     probe.close()
 
 
+def stand_in_of_a_gateway(config_file: Path) -> subprocess.Popen[bytes]:
+    """A process named like a gateway of that configuration, returned once it runs: between fork and exec it still bears our own name."""
+    words = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", "longhand_gateway", f"--config={config_file}"]
+    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()
+    return child
+
+
 def test_a_process_of_the_site_is_found_by_its_configuration_and_missed_when_it_has_ended(config: SiteConfig, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "import sys; sys.stdin.read()", "longhand_gateway", f"--config={tmp_path / 'site.toml'}"]
-    child = subprocess.Popen(words, stdin=subprocess.PIPE)
+    child = stand_in_of_a_gateway(tmp_path / "site.toml")
     try:
         found = find(config, tmp_path / "site.toml")
         assert found["gateway"].pid == child.pid and found["gateway"].resident > 1_000_000 and found["gateway"].threads >= 1
@@ -96,7 +103,7 @@ def test_a_process_of_the_site_is_found_by_its_configuration_and_missed_when_it_
 
 
 def test_the_process_of_another_site_is_not_counted_as_ours(config: SiteConfig, tmp_path: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()", "longhand_gateway", "--config=/other/site.toml"], stdin=subprocess.PIPE)
+    child = stand_in_of_a_gateway(Path("/other/site.toml"))
     try:
         assert find(config, tmp_path / "site.toml") == {}
     finally:
