@@ -43,6 +43,10 @@ LEAST_PUSH = 0.25
 GUARD = 0.965
 #: Below this distance (m in the metric) a target counts as reached and gives no direction.
 REACHED = 1e-9
+#: A cap below this (m/s; 4 mm an hour) is a cap of zero.
+CREEP = 1e-6
+#: Ruckig has no answer for a way of hours: a target is never further than so much time (s) at the cap.
+FORESIGHT_S = 600.0
 
 
 class TrajectoryError(RuntimeError):
@@ -74,7 +78,7 @@ class Leash:
     def _solve(self, dt: float) -> tuple[Array, Array, Array, float]:
         try:
             result = self._otg.calculate(self._in, self._out)
-        except RuckigError as error:
+        except (RuckigError, ValueError) as error:  # ValueError: a refusal for which the binding has no name
             raise TrajectoryError(str(error)) from error
         if int(result) < 0:
             raise TrajectoryError(f"ruckig: {result}")
@@ -122,6 +126,8 @@ class Leash:
         speed = sqrt(float(v @ v))
         if dist <= REACHED and speed < 1e-9:
             return error.copy(), np.zeros(self.d), np.zeros(self.d)
+        if limits.v < CREEP:
+            return self.stop(v, a, limits, dt)
         u = error / dist if dist > 1e-7 else (v / speed if speed > 1e-12 else np.eye(self.d)[0])
         g = max(gain(u), 1e-9)
         main = min(MAIN_SHARE * limits.v / g, limits.axis_speed)
@@ -130,6 +136,8 @@ class Leash:
         # (tests/arm/test_following_a_trembling_target.py: 3 mm round 0.05 mm).
         share = np.maximum(np.abs(u), LEAST_SHARE)
         share /= sqrt(float(share @ share))
+        if dist > main * FORESIGHT_S:
+            error = error * (main * FORESIGHT_S / dist)
         p = self._in
         p.control_interface = ControlInterface.Position
         p.current_position = [0.0] * self.d
@@ -166,7 +174,7 @@ class Rail:
     def _run(self, dt: float) -> tuple[float, float, float, float, float]:
         try:
             result = self._otg.calculate(self._in, self._out)
-        except RuckigError as error:
+        except (RuckigError, ValueError) as error:  # ValueError: a refusal for which the binding has no name
             raise TrajectoryError(str(error)) from error
         if int(result) < 0:
             raise TrajectoryError(f"ruckig: {result}")
@@ -198,8 +206,9 @@ class Rail:
         if v == 0.0 and a == 0.0 and error <= REACHED:
             return 0.0, 0.0, 0.0
         x, v1, a1, end = self._stop(v, a, limits.a, limits.j, dt)
-        if end >= error - 1e-12 or limits.v <= 0.0:
+        if end >= error - 1e-12 or limits.v < CREEP:
             return x, v1, a1
+        error = min(error, limits.v * FORESIGHT_S)
         p = self._in
         p.control_interface = ControlInterface.Position
         p.target_position = [error]
