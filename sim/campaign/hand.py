@@ -36,6 +36,7 @@ class Hand:
         self, mode: str, path: bytes, start: np.ndarray, way: np.ndarray, rng: random.Random, press_at: int
     ) -> None:
         self.mode, self.path = mode, path
+        self.site = "a"
         self.way = way
         self.rng = rng
         self.speed = rng.uniform(0.006, 0.03)
@@ -95,7 +96,7 @@ class Hand:
                 target = self._target(f)
         self.seq += 1
         return Command(
-            v=COMMAND_VERSION, session=f.session, site="a", arm="arm1", epoch=f.epoch, seq=self.seq, rebase=self.rebase,
+            v=COMMAND_VERSION, session=f.session, site=self.site, arm="arm1", epoch=f.epoch, seq=self.seq, rebase=self.rebase,
             t_console=int(now * self.clock_rate), echo_state=self.frozen_echo or f.stamp,
             echo_view=(self.frozen_view or f.view) or None, mode=self.mode, press=self.press, stop=self.stop,
             plan_hash=self.plan, path_hash=self.path, registration_epoch=self.registration, peer_checkpoint=b"",

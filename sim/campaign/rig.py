@@ -62,12 +62,13 @@ class Rig:
     """now: virtual ns. Every helper returns the outputs of its last step."""
 
     def __init__(
-        self, *, local_control: bool = False, demo: bool = False, fault: str = "", guarded: bool = False, **params: Any
+        self, *, local_control: bool = False, demo: bool = False, fault: str = "", guarded: bool = False, name: str = "a", **params: Any
     ) -> None:
         self.now = 1_000 * MS
+        self.name = name
         self.params = Params(**params)
         self.boot_input = BootIn(
-            self.now, "a", "arm1", b"N" * 16, 1, 4096, fault, self.params.to_dict(), ROLES, local_control, demo
+            self.now, name, "arm1", b"N" * 16, 1, 4096, fault, self.params.to_dict(), ROLES, local_control, demo
         )
         self.s: Situation
         self.s, self.params = boot(self.boot_input)
@@ -140,7 +141,7 @@ class Rig:
         s = self.s
         self.seq += 1
         base = Command(
-            v=COMMAND_VERSION, session=s.session, site="a", arm="arm1", epoch=s.auth.epoch, seq=self.seq,
+            v=COMMAND_VERSION, session=s.session, site=self.name, arm="arm1", epoch=s.auth.epoch, seq=self.seq,
             rebase=s.rebase, t_console=5, echo_state=self.now - 40 * MS, echo_view=None, mode="servo", press=0,
             stop=False, plan_hash=PLAN, path_hash=b"", registration_epoch=1, peer_checkpoint=b"", target=None,
             q_target=None, s_limit=None,

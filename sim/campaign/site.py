@@ -200,9 +200,11 @@ def axis_of(pose: Array) -> Array:
 
 
 @functools.cache
-def standing(mode: str, lease_enabled: bool = True, params: tuple[tuple[str, Any], ...] = ()) -> tuple[Site, bytes]:
+def standing(
+    mode: str, lease_enabled: bool = True, params: tuple[tuple[str, Any], ...] = (), name: str = "a"
+) -> tuple[Site, bytes]:
     """A granted, healthy site for this mode and the hash of its path (b"" for servo and jog). Fork it."""
-    site = Site(lease_enabled=lease_enabled, **dict(params))
+    site = Site(lease_enabled=lease_enabled, name=name, **dict(params))
     site.ready()
     site.qualified()
     pose = site.tip()

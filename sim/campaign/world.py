@@ -59,10 +59,11 @@ class World:
         lease_enabled: bool = True,
         params: tuple[tuple[str, Any], ...] = (),
         driver: str = "kinematic",
+        name: str = "a",
     ) -> None:
         self.mode, self.seed = mode, seed
         self.rng = random.Random(f"{mode} {net} {seed}")
-        made, path = standing(mode, lease_enabled, params)
+        made, path = standing(mode, lease_enabled, params, name)
         self.site: Site = made.fork()
         self.site.power_on(seed, driver=driver)
         self.t0 = self.site.now
@@ -73,6 +74,7 @@ class World:
             for k in range(len(self.paths))
         ]
         self.hand = self._hand(path)
+        self.hand.site = name
         self.count = Counters()
         self.wire: list[bytes] = []  # inner frames as sent, newest last
         self.heard = [self.t0] * len(self.paths)
