@@ -455,6 +455,7 @@ class Desk:
         return {
             "ok": True, "path_hash": stored.path_hash, "kind": stored.kind,
             "length_m": stored.s[-1], "min_margin_m": min(stored.margin), "way": self._way(stored),
+            "start": list(stored.q[0]),
         }
 
     def _way(self, stored: Any) -> list[list[float]]:

@@ -50,6 +50,8 @@ SITE_ORDERS = frozenset(
 
 def call(name: str) -> Callable[[Call], Call]:
     def put(function: Call) -> Call:
+        if name in CALLS:
+            raise ValueError(f"two functions answer {name!r}: {CALLS[name].__name__} and {function.__name__}")
         CALLS[name] = function
         return function
 
@@ -386,16 +388,6 @@ async def robot(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
     name = str(args.get("site"))
     require(name in hub.sites, f"unknown hospital {name!r}")
     return hub.sites[name].robot()
-
-
-@call("site.path")
-async def path(hub: Hub, page: Page, args: dict[str, Any]) -> Any:
-    """The planned path of a screw as joint rows, for the animation."""
-    name = str(args.get("site"))
-    require(name in hub.sites, f"unknown hospital {name!r}")
-    return await hub.sites[name].order(
-        "case.path", screw=str(args.get("screw", "")), kind=str(args.get("kind", "approach"))
-    )
 
 
 # -- consult ------------------------------------------------------------------------------------------------------

@@ -215,6 +215,9 @@ class LinkSite:
     def take_news(self) -> list[str]:
         return self.hand.take_news()
 
+    def energies(self) -> dict[str, dict[str, float]]:
+        return self.hand.energies()
+
     def take_prediction(self) -> dict[str, Any] | None:
         errors = self.hand.take_errors()
         if not errors:
@@ -280,7 +283,7 @@ class LinkSite:
             self.way = (bytes(reply["path_hash"]), reply.get("way") or [])
             case["path"] = {
                 "path_hash": bytes(reply["path_hash"]), "kind": str(reply["kind"]), "length_m": float(reply["length_m"]),
-                "what": what, "screw": case.get("screw", "") or str(params.get("screw", "")),
+                "start": [float(q) for q in reply.get("start") or []], "what": what, "screw": case.get("screw", "") or str(params.get("screw", "")),
             }  # fmt: skip
         elif reply.get("ok") and op in ("case.select", "case.retreat", "release"):
             case["path"], case["last"] = None, None

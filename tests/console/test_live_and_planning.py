@@ -96,10 +96,10 @@ def test_the_planned_line_of_the_screw_in_work_is_told_to_the_hand_in_the_base_f
 def test_the_path_in_force_and_the_last_measurement_are_remembered_from_replies():
     site = LinkSite(Session())
     site.case["screw"] = "L4_left"
-    site.session.replies["case.path"] = {"ok": True, "path_hash": b"12345678", "kind": "goal", "length_m": 0.4}
+    site.session.replies["case.path"] = {"ok": True, "path_hash": b"12345678", "kind": "goal", "length_m": 0.4, "start": [0.1, 0.2]}
     answer(site, "case.path", kind="approach")
     assert site.case["path"] == {
-        "path_hash": b"12345678", "kind": "goal", "length_m": 0.4, "what": "approach", "screw": "L4_left",
+        "path_hash": b"12345678", "kind": "goal", "length_m": 0.4, "start": [0.1, 0.2], "what": "approach", "screw": "L4_left",
     }  # fmt: skip
     site.session.replies["case.correct"] = {"ok": True, "lateral_mm": 0.1, "angle_deg": 0.05, "on_line": True}
     answer(site, "case.correct")
@@ -202,3 +202,31 @@ def test_a_plan_is_exported_as_a_sheet_for_paper_as_json_and_for_slicer(tmp_path
     assert b"markups" in worker.export(document, "slicer")[2]
     with pytest.raises(ConsoleError, match="docx"):
         worker.export(document, "docx")
+
+
+def test_a_page_that_wants_to_draw_a_path_orders_nothing():
+    """Whoever looks may ask; a look must not plan the path anew under a surgeon who is running it."""
+    from types import SimpleNamespace
+
+    from teleop.console import calls
+
+    ordered = []
+
+    class Site:
+        way = (b"12345678", [[0.0] * 8])
+
+        async def order(self, *words, **more):
+            ordered.append((words, more))
+            return {"ok": True}
+
+    hub = SimpleNamespace(sites={"a": Site()})
+    page = SimpleNamespace(who=SimpleNamespace(name="n", role=SimpleNamespace(value="observer")))
+    assert asyncio.run(calls.CALLS["site.path"](hub, page, {"site": "a"})) == {"path_hash": b"12345678", "way": [[0.0] * 8]}
+    assert ordered == []
+
+
+def test_two_functions_for_one_call_are_refused_when_they_are_made():
+    from teleop.console import calls
+
+    with pytest.raises(ValueError, match=r"two functions answer 'site\.path'"):
+        calls.call("site.path")(lambda hub, page, args: None)

@@ -5,6 +5,12 @@ export function arrived(site) {
   const path = site.case?.path, arm = site.arm ?? {};
   return !!path && sameHash(path.path_hash, arm.path_hash) && arm.s >= path.length_m - 2e-5;
 }
+/** Whether the arm neither is on the path nor stands at its begin (somebody moved it since): the governor would refuse the path as a jump. */
+export function elsewhere(path, arm = {}) {
+  return !sameHash(path.path_hash, arm.path_hash) && (path.start ?? []).some((q, i) => Math.abs(q - (arm.q?.[i] ?? q)) > PATH_START_RAD);
+}
+// safety/params.py: path_start_rad
+const PATH_START_RAD = 0.02;
 export const sameHash = (a, b) => !!a && !!b && a.length === b.length && a.length > 0 && [...a].every((v, i) => v === b[i]);
 
 /**
@@ -28,7 +34,7 @@ export function nextAction(site, screw) {
   if (gov.state === "HOLD" && !gov.acked) return order("ack", "Acknowledge");
   const drill = ["stop", "take_over"].find((d) => !gov.rehearsals?.[d]?.passed && (gov.rehearsal_on || blocked("rehearsal has not been passed")));
   if (drill) {
-    if (!gov.rehearsal_on || c.path?.what !== "rehearsal" || arrived(site)) return order("case.rehearse", drill === "stop" ? "Open the stop rehearsal" : "Open the take-over rehearsal", { on: true });
+    if (!gov.rehearsal_on || c.path?.what !== "rehearsal" || arrived(site) || elsewhere(c.path, site.arm)) return order("case.rehearse", drill === "stop" ? "Open the stop rehearsal" : "Open the take-over rehearsal", { on: true });
     return { kind: "hold", mode: "rehearsal", path: c.path.path_hash, s_limit: c.path.length_m, label: drill === "stop" ? "Hold, then press STOP" : "Hold, the bedside takes over" };
   }
   if (gov.rehearsal_on) return order("case.rehearse", "Close the rehearsal", { on: false });
@@ -38,6 +44,7 @@ export function nextAction(site, screw) {
   if ((c.placed ?? []).includes(screw) && c.screw !== screw) return { kind: "wait", label: "This screw is placed. Choose the next." };
   if (!current) return screw ? order("case.select", "Begin with {screw}", { screw }) : { kind: "wait", label: "Choose a screw" };
   if (path && path.screw === screw && path.what !== "rehearsal" && !arrived(site)) {
+    if (elsewhere(path, site.arm)) return path.what === "correction" ? order("case.correct", "Measure and correct") : order("case.path", "Plan again from here", { kind: path.what });
     return { kind: "hold", mode: path.kind, path: path.path_hash, s_limit: path.length_m, label: { approach: "Hold to approach", advance: "Hold to advance", correction: "Hold to correct", retreat: "Hold to retreat" }[path.what] ?? "Hold to run" };
   }
   const last = c.last ?? {};

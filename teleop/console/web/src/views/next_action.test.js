@@ -37,6 +37,15 @@ test("a stored path is held to run until the arm is at its end, in the path's ow
   assert.equal(arrived(s), false, "another path's progress counted");
 });
 
+test("a path that begins where the arm no longer stands is planned again, not held to run and refused", () => {
+  const p = path("approach", "goal").path, at = (q, path_hash = new Uint8Array(8)) => ({ arm: { s: 0, q, path_hash } });
+  const next = (what, arm) => nextAction(site({}, { screw: "a", screw_step: "approach", path: { ...p, what, start: [0.1, 0.2] } }, arm), "a");
+  assert.equal(next("approach", at([0.1, 0.21])).kind, "hold", "an arm at the begin has to plan again");
+  assert.deepEqual([next("approach", at([0.1, 0.23])).op, next("approach", at([0.1, 0.23])).params], ["case.path", { kind: "approach" }]);
+  assert.equal(next("approach", at([0.1, 0.5], p.path_hash)).kind, "hold", "an arm on its way along the path has to plan again");
+  assert.equal(next("correction", at([0.3, 0.2])).op, "case.correct");
+});
+
 test("a HOLD is acknowledged once and then left by a new press", () => {
   const p = path("approach", "goal"), c = { screw: "a", screw_step: "approach", path: p.path };
   assert.equal(nextAction(site({ state: "HOLD" }, c, { arm: p.arm }), "a").op, "ack");
