@@ -25,7 +25,7 @@ def on_command(s: Situation, out: list[Output], i: CommandIn, p: Params) -> None
             s.alarms, "flood", f"{s.roles.name(i.key)} sends more than {p.bucket_rate_hz} frames/s", s.now
         )
         return
-    if (i.key == authority.LOCAL) != (i.peer == "adapter"):
+    if (i.key == authority.LOCAL) != (i.peer == "adapter") or (i.key == authority.BEDSIDE) != (i.peer == "case"):
         s.alarms = alarms.raised(s.alarms, "masquerade", f"peer {i.peer} sent a command as {i.key!r}", s.now)
         _count(s, Reason.ROLE)
         return
@@ -113,7 +113,7 @@ def _count(s: Situation, reason: Reason) -> None:
 def _refuse(s: Situation, out: list[Output], i: CommandIn, seq: int, reason: Reason, text: str, p: Params) -> None:
     _count(s, reason)
     out.append(VerdictOut(i.peer, i.key, seq, str(reason), text))
-    if i.key != s.auth.holder:
+    if i.key != authority.mover(s.auth):
         if not (i.key == s.former_holder and s.now < s.former_until):
             id_ = "other_session" if reason is Reason.SESSION else "foreign"
             s.alarms = alarms.raised(s.alarms, id_, f"{s.roles.name(i.key)}: {reason}", s.now)
@@ -132,7 +132,7 @@ def _refuse(s: Situation, out: list[Output], i: CommandIn, seq: int, reason: Rea
 
 def _stale(s: Situation, out: list[Output], c: Command, p: Params) -> None:
     """A stale frame is refused, but it is news about the line, and may only make things stricter."""
-    age = gate.loop_age(c, s.now, p)
+    age = gate.loop_age(s, c, p)
     s.est = s.est.with_frame(s.now, age, -1)
     s.age = age
     if s.state in (State.ACTIVE, State.DEGRADED, State.PAUSE) and s.auth.holder != authority.LOCAL:
@@ -146,7 +146,7 @@ def _believe(s: Situation, c: Command, p: Params) -> None:
     s.last_echo = c.echo_state
     if c.echo_view is not None:
         s.last_view = c.echo_view
-    s.age = gate.loop_age(c, s.now, p)
+    s.age = gate.loop_age(s, c, p)
     s.est = s.est.with_frame(s.now, s.age, c.seq)
     update_health(s, p)
 
@@ -155,9 +155,10 @@ def _press(s: Situation, out: list[Output], c: Command, p: Params) -> gate.Refus
     """Press logic around the motion checks."""
     if s.press_floor < 0:  # the first frame of this epoch: a deadman that is already down moves nothing
         s.press = s.press_floor = c.press
-    if c.press > s.press and s.state in (State.ACTIVE, State.DEGRADED) and s.auth.holder != authority.LOCAL:
+    running = s.state in (State.ACTIVE, State.DEGRADED) or (s.state is State.LOCAL and s.lease is not None)
+    if c.press > s.press and running and s.auth.holder != authority.LOCAL:
         s.press = c.press - 1  # a release that we did not see
-        pause(s, out, p, "operator", "deadman released (a new press arrived first)", s.auth.holder)
+        pause(s, out, p, "operator", "deadman released (a new press arrived first)", authority.mover(s.auth))
         s.press_floor = max(s.press_floor, s.press)
         return Reason.REBASE, "a new press: made before the robot re-based"
     reason, text = gate.motion(s, c, p)
@@ -197,6 +198,8 @@ def _permit(s: Situation, out: list[Output], c: Command, p: Params) -> None:
         s.changed_at = s.now
         v, why, margin = _law(s, p.m_free, "free", p)
     s.fresh = False
+    if s.auth.bedside_has_it and v > p.v_table:
+        v, why = p.v_table, "the table's own speed"
     if s.user_cap > 0.0 and v > s.user_cap:
         v, why = s.user_cap, "the surgeon's own limit"
     w = min(p.w_max, v / p.tool_length if p.tool_length > 0.02 else p.w_max)

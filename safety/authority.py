@@ -82,13 +82,18 @@ def fence(auth: Authority) -> Authority:
     return replace(auth, holder="", suspended=False, successor="", requests=())
 
 
+def mover(auth: Authority) -> str:
+    """Whose commands may move the arm: its holder's; the bedside's while it has the arm; "" nobody's."""
+    return BEDSIDE if auth.bedside_has_it else auth.holder
+
+
 def admits(auth: Authority, key: str, epoch: int, *, fencing: bool = True) -> Reason:
     """May a command of this key, made under this epoch, move the arm? `fencing=False` is for the model check only."""
     if not fencing:
         return Reason.OK
     if epoch != auth.epoch or auth.epoch == 0:
         return Reason.EPOCH
-    if key != auth.holder or not key:
+    if key != mover(auth) or not key:
         return Reason.NOT_HOLDER
     return Reason.OK
 

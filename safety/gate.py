@@ -14,7 +14,7 @@ A refusal is (Reason, text). Nothing here changes anything.
 
 from math import sqrt
 
-from safety import authority
+from safety import authority, table_jog
 from safety.command import COMMAND_VERSION, Command
 from safety.conditions import blockers, mode_blocked
 from safety.fixtures import corridor_distance, tilt_ok, tip_of, turn
@@ -41,12 +41,14 @@ def needs_view(mode: str, p: Params) -> bool:
     return p.require_view and mode in (Mode.SERVO, Mode.JOG)
 
 
-def loop_age(c: Command, now: int, p: Params) -> int:
-    """A = t_k - min(echo_state, echo_view where the mode needs video), ns. A missing view is infinitely old."""
+def loop_age(s: Situation, c: Command, p: Params) -> int:
+    """A = t_k - min(echo_state, echo_view where the mode needs video), ns. A missing view is infinitely old. The doctor at the
+    table sees the arm itself.
+    """
     echo = c.echo_state
-    if needs_view(c.mode, p):
+    if needs_view(c.mode, p) and not s.auth.bedside_has_it:
         echo = min(echo, c.echo_view or 0)
-    return now - echo
+    return s.now - echo
 
 
 def identity(s: Situation, c: Command, key: str, p: Params) -> Refused:
@@ -57,7 +59,7 @@ def identity(s: Situation, c: Command, key: str, p: Params) -> Refused:
         return Reason.ADDRESS, f"for {c.site}/{c.arm}, this is {s.site}/{s.arm}"
     if c.session != s.session:
         return Reason.SESSION, "of another session"
-    if key != authority.LOCAL and not s.roles.has(key, "surgeon"):
+    if key not in (authority.LOCAL, authority.BEDSIDE) and not s.roles.has(key, "surgeon"):
         return Reason.ROLE, "this key may not command this arm"
     admitted = authority.admits(s.auth, key, c.epoch)
     if admitted is not Reason.OK:
@@ -85,7 +87,7 @@ def freshness(s: Situation, c: Command, p: Params) -> Refused:
         return Reason.ECHO_FUTURE, "echoes a stamp that the robot has not given yet"
     if c.echo_state < s.last_echo or (c.echo_view is not None and view < s.last_view):
         return Reason.ECHO_BACKWARD, "echoes an older frame than before"
-    age = loop_age(c, s.now, p)
+    age = loop_age(s, c, p)
     if age > p.a_hold_ns:
         if needs_view(c.mode, p) and c.echo_view is None:
             return Reason.STALE, "no displayed video frame, which this mode needs"
@@ -106,6 +108,9 @@ def motion(s: Situation, c: Command, p: Params) -> Refused:
 
 def _state(s: Situation, c: Command, p: Params) -> Refused:
     state = s.state
+    if s.auth.bedside_has_it:
+        why = table_jog.blocked(s, p)
+        return (Reason.STATE, why) if why else PASS
     rehearsing = c.mode == Mode.REHEARSAL
     if rehearsing:
         if state is State.READY and s.rehearsal_on:
@@ -136,7 +141,7 @@ def _mode(s: Situation, c: Command, p: Params) -> Refused:
         return Reason.MODE, "joint targets are for local clients only"
     if c.mode == Mode.ADVANCE and (s.scene is None or s.scene.corridor is None):
         return Reason.MODE, "advance needs a corridor round an approved axis"
-    why = mode_blocked(s, c.mode, p)
+    why = "" if s.auth.bedside_has_it else mode_blocked(s, c.mode, p)
     if why:
         return Reason.MODE, why
     return PASS
@@ -206,6 +211,8 @@ def _place(s: Situation, c: Command, p: Params) -> Refused:
         x, y, z = c.target[0], c.target[1], c.target[2]
         if x * x + y * y + z * z > p.reach * p.reach or z < p.z_min:
             return Reason.WORKSPACE, "outside the workspace"
+    if s.auth.bedside_has_it:
+        return table_jog.leads_away(s, c, p)
     if c.mode == Mode.ADVANCE and s.scene is not None and s.scene.corridor is not None and s.report is not None:
         corridor = s.scene.corridor
         if corridor_distance(corridor, tip_of(s.report.pose)) < -p.e_track:

@@ -157,6 +157,10 @@ def _take_over(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer
 def _return_local(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
     if s.state is not State.LOCAL:
         return _no(f"return_local: the arm is in {s.state}, not LOCAL")
+    if s.local_stop:
+        return _no(f"return_local: {s.local_stop}: re-arm at the table first")
+    if s.lease is not None:
+        end_motion(s, out, "returned by the bedside")
     s.auth = authority.return_to_ready(s.auth)
     s.alarms = alarms.cleared(s.alarms, "take_over")
     move_to(s, out, State.INIT, "returned by the bedside", i.key)  # the self-test once more: the arm may have changed
@@ -266,6 +270,11 @@ def _rearm(s: Situation, out: list[Output], i: OrderIn, p: Params) -> Answer:
         return _yes()
     if s.state is State.INIT and s.report is not None and s.report.drive == "fault":
         _clear_drive(s, out)  # the drive kept its fault over the governor's restart
+        return _yes()
+    if s.state is State.LOCAL and s.report is not None and (s.local_stop or s.report.drive == "fault"):
+        s.local_stop = ""
+        s.alarms = alarms.acknowledged(alarms.cleared(s.alarms, "stop"), "stop")
+        _clear_drive(s, out)
         return _yes()
     if s.state is not State.STOP:
         return _no(f"rearm: the arm is in {s.state}, not STOP" + (f" ({s.reason})" if s.state is State.FAULT else ""))

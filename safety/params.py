@@ -33,6 +33,7 @@ class Params:
     v_near: float = 0.02
     v_bone: float = 0.005
     v_rehearsal: float = 0.01
+    v_table: float = 0.01
     w_max: float = 0.5
     m_free: float = 0.010
     m_near: float = 0.002
@@ -182,6 +183,7 @@ ENVELOPE: dict[str, tuple[float, float, str]] = {
     "v_near": (0.0005, 0.05, "near anatomy"),
     "v_bone": (0.0002, 0.01, "in contact with bone"),
     "v_rehearsal": (0.001, 0.01, "rehearsals never above 10 mm/s"),
+    "v_table": (0.001, 0.02, "the jog of the doctor at the table: slow, by eye"),
     "w_max": (0.01, 1.0, "rad/s"),
     "m_free": (0.001, 0.05, "free air"),
     "m_near": (0.0002, 0.01, "near anatomy"),

@@ -322,7 +322,7 @@ class GovernorProcess:
             self._hello(c, now, m)
             return
         if kind == "cmd":
-            if c.role not in ("gateway", "adapter"):
+            if c.role not in ("gateway", "adapter", "case"):
                 raise ValueError(f"a {c.role} brings no commands")
             self.do(CommandIn(now, c.role, _text(m, "key"), _int(m.get("path", 0)), _bytes(m, "data")))
         elif kind == "hb":
@@ -527,7 +527,7 @@ class GovernorProcess:
             self._record(self.s.n, now, "snapshot", encode_situation(self.s), b"\x90", "snapshot", None)
 
     def _send_status(self, now: int) -> None:
-        fast = self.busy or self.s.auth.holder != ""
+        fast = self.busy or self.s.auth.holder != "" or self.s.auth.bedside_has_it
         self.next_status = now + (STATUS_NS if fast else IDLE_STATUS_NS)
         if not self.peers:
             return

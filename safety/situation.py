@@ -141,6 +141,7 @@ class Situation:
     holds: int = 0
     stop_ordinal: int = 0
     stop_by: str = ""
+    local_stop: str = ""  # a stop while the bedside has the arm: it moves nothing until re-armed at the table
     log_deadline: int = 0
     clear_until: int = 0  # the drive was asked to clear its fault: until then its old fault is no new one
     caps: tuple[tuple[int, float], ...] = ()  # (until, cap), falling: caps that may still be in the arm's motion

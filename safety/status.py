@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from safety import table_jog
 from safety.conditions import blockers
 from safety.params import Params
 from safety.situation import Situation
@@ -83,6 +84,7 @@ def status_of(s: Situation, p: Params) -> dict[str, Any]:
         },
         "stop_echo": s.stop_ordinal,
         "stop_by": s.stop_by,
+        "table_blocked": table_jog.blocked(s, p) if s.state is State.LOCAL else "",
         "headless": not p.require_view,
         "lease_ns": p.lease_ns,
         "acked": s.acked,
@@ -94,5 +96,5 @@ def change_key(s: Situation) -> tuple[object, ...]:
     return (
         s.state, s.reason, s.auth.holder, s.auth.epoch, s.auth.suspended, s.auth.requests, s.rebase,
         s.stop_ordinal, s.alarms,
-        s.line_until, s.acked, s.rehearsal_on, len(s.paths), tuple(ok for _, ok in s.paths.values()), s.scene is None,
+        s.local_stop, s.line_until, s.acked, s.rehearsal_on, len(s.paths), tuple(ok for _, ok in s.paths.values()), s.scene is None,
     )  # fmt: skip

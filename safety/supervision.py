@@ -176,7 +176,7 @@ def on_peer(s: Situation, out: list[Output], i: PeerIn, p: Params) -> None:
 def _partner_lost(s: Situation, out: list[Output], role: str, how: str, p: Params) -> None:
     if s.lease is None and s.state not in (*MOVING, State.PAUSE):
         return
-    if s.remote or (role == "recorder" and p.require_recorder):
+    if s.remote or (role == "recorder" and p.require_recorder) or (role == "case" and s.auth.bedside_has_it):
         hold(s, out, p, f"the {role} {how}", role)
 
 
@@ -304,7 +304,7 @@ def _silent_line(s: Situation, out: list[Output], p: Params) -> None:
 
 def _log_policy(s: Situation, out: list[Output], p: Params) -> None:
     """A full disk ends motion within a minute, but never in the middle of a feed if the minute allows it."""
-    if s.log_deadline and s.state in MOVING:
+    if s.log_deadline and (s.state in MOVING or (s.auth.bedside_has_it and s.lease is not None)):
         feeding = s.lease is not None and s.mode == Mode.ADVANCE
         if not feeding or s.now >= s.log_deadline:
             hold(s, out, p, "the log's disk is full", "recorder")
@@ -312,11 +312,14 @@ def _log_policy(s: Situation, out: list[Output], p: Params) -> None:
 
 def _stuck(s: Situation, out: list[Output], p: Params) -> None:
     """A hand that never changes is no hand. Servo and jog: the target; hold-to-run: the press."""
-    if s.lease is None or s.state not in MOVING or not s.remote:
+    table = s.auth.bedside_has_it
+    if s.lease is None or not (table or (s.state in MOVING and s.remote)):
         s.alarms = alarms.cleared(s.alarms, "stuck")
         return
     by_eye = s.mode in (Mode.SERVO, Mode.JOG)
     since, limit = (s.changed_at, p.stuck_prompt_ns) if by_eye else (s.press_since, p.press_prompt_ns)
+    if table:
+        since = s.press_since  # its target moves with the arm: what must change is the press
     if s.now - since <= limit:
         s.alarms = alarms.cleared(s.alarms, "stuck")
         return

@@ -77,7 +77,12 @@ def pause(s: Situation, out: list[Output], p: Params, kind: str, reason: str, by
 
 
 def hold(s: Situation, out: list[Output], p: Params, reason: str, by: str, *, counted: bool = True) -> None:
-    """Category 2, latched: needs the holder's acknowledgement, a released deadman, a new press."""
+    """Category 2, latched: needs the holder's acknowledgement, a released deadman, a new press. In LOCAL it ends the table's
+    jog: the bedside needs nobody's acknowledgement, but a new press.
+    """
+    if s.state is State.LOCAL:
+        end_table_jog(s, out, reason)
+        return
     if RANK[s.state] >= RANK[State.HOLD] or s.state is State.INIT:
         return
     if s.state is State.READY and s.auth.holder == "":
@@ -97,7 +102,14 @@ def hold(s: Situation, out: list[Output], p: Params, reason: str, by: str, *, co
 
 
 def stop(s: Situation, out: list[Output], reason: str, by: str) -> None:
-    """Category 1, latched: nobody holds the arm any more; the bedside re-arms, then a new grant with a new epoch."""
+    """Category 1, latched: nobody holds the arm any more; the bedside re-arms, then a new grant with a new epoch. In LOCAL the
+    bedside keeps the arm, and its jog waits for the re-arming, too.
+    """
+    if s.state is State.LOCAL:
+        end_table_jog(s, out, reason)
+        s.local_stop = reason
+        s.alarms = alarms.raised(s.alarms, "stop", reason, s.now)
+        return
     if RANK[s.state] >= RANK[State.STOP] or s.state is State.INIT:
         return
     end_motion(s, out, reason)
@@ -106,6 +118,13 @@ def stop(s: Situation, out: list[Output], reason: str, by: str) -> None:
     s.hold_times = ()
     s.alarms = alarms.raised(alarms.cleared(s.alarms, "hold"), "stop", reason, s.now)
     move_to(s, out, State.STOP, reason, by)
+
+
+def end_table_jog(s: Situation, out: list[Output], reason: str) -> None:
+    """What the doctor at the table moves decelerates now; only a new press goes on."""
+    if s.lease is not None:
+        end_motion(s, out, reason)
+    need_new_press(s)
 
 
 def fault(s: Situation, out: list[Output], reason: str, by: str) -> None:
@@ -126,6 +145,8 @@ def take_over(s: Situation, out: list[Output]) -> None:
     end_motion(s, out, "the bedside took over")
     remember_former(s)
     s.auth = authority.take_over(s.auth)
+    fresh_stream(s)
+    s.local_stop = ""
     s.alarms = alarms.raised(s.alarms, "take_over", "the bedside took over", s.now)
     if s.state is not State.LOCAL:
         move_to(s, out, State.LOCAL, "the bedside took over", "bedside")
@@ -138,13 +159,18 @@ def remember_former(s: Situation) -> None:
 
 
 def begin_epoch(s: Situation) -> None:
-    """A grant: the command stream starts anew."""
+    """A grant: the command stream starts anew, and what was made before it is void."""
+    fresh_stream(s)
+    s.rebase += 1
+    s.fresh, s.last_target = True, ()
+
+
+def fresh_stream(s: Situation) -> None:
+    """Sequence, echo and press of a new epoch."""
     s.last_seq = s.seq_seen = 0
     s.last_echo = s.last_view = 0
     s.press, s.press_floor = 0, -1
     s.press_mode, s.press_path = "", b""
-    s.rebase += 1
-    s.fresh, s.last_target = True, ()
     s.acked = False
     s.last_valid = s.last_heard = s.now
     s.reject_times = s.resume_times = ()

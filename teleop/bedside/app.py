@@ -102,6 +102,9 @@ class BedsideServer:
                     break
                 if message.get("t") == "ack":
                     outbox.acknowledge()
+                elif message.get("t") == "hand":
+                    if self.side.hand.sample(page, message, who.name, time.monotonic_ns()):
+                        self.journal.write(self.side.hand.name, "jog", way=self.side.hand.state.mode)
                 elif message.get("t") == "stop":
                     doors = self.side.stop(who.name)
                     self.journal.write(who.name, "stop", doors=doors)
@@ -114,6 +117,7 @@ class BedsideServer:
             pass
         finally:
             self.pages.pop(page, None)
+            self.side.hand.page_gone(page)
             sender.cancel()
 
     async def _send(self, ws: WebSocket, outbox: Outbox) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from teleop.bedside.packets import Packets
+from teleop.bedside.table_hand import TableHand
 
-#: What the table may order. Motion is not among it: the bedside takes over and uses the robot's own pendant.
+#: What the table may order. Motion is not among it: that is asked for sample by sample (`TableHand`).
 ORDERS = frozenset(
     {
         "hold",
@@ -45,6 +46,7 @@ class TableSide:
         self._serial = 0
         self.governor = Packets(governor, {"t": "hello", "role": "probe", "v": 1}, self._from_governor)
         self.desk = Packets(desk, None, self._from_desk)
+        self.hand = TableHand(self.desk.send)
 
     async def run(self) -> None:
         """Keep both doors open and the case's description fresh, until cancelled."""
@@ -53,6 +55,7 @@ class TableSide:
     def _from_governor(self, message: dict[str, Any]) -> None:
         if message["t"] == "status":
             self.status, self.status_at = message, time.monotonic_ns()
+            self.hand.status(message)
             self.changed.set()
 
     def _from_desk(self, message: dict[str, Any]) -> None:
@@ -64,15 +67,18 @@ class TableSide:
             waiting = self._replies.pop(int(message.get("id", 0)), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(message)
+        elif kind == "jog_refused":
+            self.hand.refused = str(message.get("text", ""))[:200]
         elif kind == "status" and not self.governor.up:
             self.status, self.status_at = message, time.monotonic_ns()
         self.changed.set()
 
     async def _beat(self) -> None:
-        """Questions that the desk no longer repeats are over (answered elsewhere or timed out)."""
+        """A silent hand is released; questions that the desk no longer repeats are over (answered elsewhere or timed out)."""
         while True:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
             now = time.monotonic_ns()
+            self.hand.tick(now)
             for number, question in list(self.questions.items()):
                 if now - question["seen"] > STALE:
                     del self.questions[number]
@@ -114,6 +120,7 @@ class TableSide:
 
     def stop(self, who: str) -> int:
         """Stop, through every door there is; returns how many took it."""
+        self.hand.stopped()
         return sum(
             (
                 self.governor.send({"t": "stop", "key": "bedside"}),
@@ -132,6 +139,7 @@ class TableSide:
             "desk_up": self.desk.up,
             "case": self.case,
             "picture": self.picture,
+            "jog": self.hand.frame(),
             "questions": [{k: v for k, v in q.items() if k != "seen"} for q in self.questions.values()],
             "answered": self.answered[-8:],
         }

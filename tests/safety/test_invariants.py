@@ -6,11 +6,13 @@ I1/I2 (drive, travel) are judged on the real drive in tests/campaign and tests/a
 from dataclasses import replace
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from safety.authority import mover
 from safety.governor import boot, step
 from safety.inputs import (
     ArmIn,
@@ -92,8 +94,10 @@ class Governor(RuleBasedStateMachine):
             lease = o.lease
             assert isinstance(i, CommandIn), "I10: only a command makes a lease"
             assert lease.t_k == i.now and lease.expiry == i.now + p.lease_ns, "I1, I10: a lease ends L after t_k"
-            assert new.state in (State.ACTIVE, State.DEGRADED) or (new.state is State.READY and lease.mode == "rehearsal"), "I3"
-            assert i.key == new.auth.holder and lease.epoch == new.auth.epoch, "I4"
+            table = new.state is State.LOCAL and i.key == "bedside" and i.peer == "case" and lease.mode == "jog"
+            assert table or new.state in (State.ACTIVE, State.DEGRADED) or (new.state is State.READY and lease.mode == "rehearsal"), "I3"
+            assert i.key == mover(new.auth) and lease.epoch == new.auth.epoch, "I4"
+            assert not table or lease.v_cap <= p.v_table, "I7"
             assert 0.0 < lease.v_cap <= min(p.v_max, speed_limit(new.age * 1e-9, p.m_free, p)), "I7"
             assert new.user_cap == 0.0 or lease.v_cap <= new.user_cap, "I7"
             assert o.why, "every lease says what limits it"
@@ -116,6 +120,7 @@ class Governor(RuleBasedStateMachine):
         if isinstance(i, StopIn):
             assert RANK[new.state] >= RANK[State.STOP] or new.state is State.INIT, "I5"
             assert new.lease is None
+            assert new.state is not State.LOCAL or new.local_stop, "I6: the table re-arms before it moves again"
         if any(isinstance(o, FaultOut) for o in out):
             assert new.state is State.FAULT and new.auth.holder == ""
         assert new.auth.epoch >= old.auth.epoch
@@ -150,6 +155,16 @@ class Governor(RuleBasedStateMachine):
             return
         self.rig.send(c, key=key)
 
+    @rule(up=st.sampled_from([0, 0, 1]), down=st.booleans(), step_=st.sampled_from([0.0015, -0.0015]), frames=st.integers(1, 3))
+    def table(self, up: int, down: bool, step_: float, frames: int) -> None:
+        """The doctor at the table, in LOCAL and out of it."""
+        for n in range(frames):
+            self.press += up if n == 0 else 0
+            here = self.rig.s.report.setpoint if self.rig.s.report else HOME
+            target = (here[0], here[1], here[2] + step_, *here[3:]) if down and self.press else None
+            c = self.rig.make(mode="jog", press=self.press if down else 0, target=target)
+            self.rig.do(CommandIn(self.rig.now, "case", "bedside", 0, msgpack.packb(c.to_wire())))
+
     @rule(key=KEYS)
     def release(self, key: str) -> None:
         self.rig.send(press=0, key="local" if self.rig.s.auth.holder == "local" else key)
@@ -178,6 +193,7 @@ class Governor(RuleBasedStateMachine):
         if s.state is State.STOP:
             self.rig.order("rearm")
         if s.state is State.LOCAL:
+            self.rig.order("rearm")
             self.rig.order("return_local")
         if s.state is State.HOLD:
             self.rig.order("ack", key=s.auth.holder or "bedside", peer="adapter" if s.auth.holder == "local" else "")
@@ -233,7 +249,7 @@ class Governor(RuleBasedStateMachine):
             return
         s = self.rig.s
         if s.lease is not None:
-            assert s.state in (State.ACTIVE, State.DEGRADED) or (s.state is State.READY and s.lease.mode == "rehearsal")
+            assert s.state in (State.ACTIVE, State.DEGRADED, State.LOCAL) or (s.state is State.READY and s.lease.mode == "rehearsal")
         else:
             assert s.v_cap == 0.0
         assert status_of(s, self.rig.params)["what_to_do"] or s.state is State.ACTIVE

@@ -224,6 +224,7 @@ class Runner:
             if state in ("STOP", "INIT"):
                 self.order("rearm")
             elif state == "LOCAL":
+                self.order("rearm")  # a stop given meanwhile
                 self.order("return_local")
             elif state:
                 self.order("stop")

@@ -34,6 +34,7 @@ from teleop.case.paths import SitePaths
 from teleop.case.room import ArmView, TrackerFrame
 from teleop.case.site_config import SiteConfig, load_site_config
 from teleop.case.site_room import SiteRoom
+from teleop.case.table_jog import TableFrames
 from teleop.geometry import pose_to_matrix
 from teleop.link.keys import load_roles
 from teleop.site.governor_client import GovernorClient, GovernorGoneError
@@ -69,6 +70,9 @@ class CaseNode(Node):
         self.bedside_asked: list[tuple[Future[dict[str, Any]], int, int]] = []
         self.shown: set[int] = set()
         self.status: dict[str, Any] = {}
+        self.table = TableFrames(config.site, config.arm)
+        self.setpoint: tuple[float, ...] | None = None
+        self.jogged: tuple[int, int] = (0, 0)  # epoch and press of the newest motion of the table
         self.room = SiteRoom(self._senses(), self.questions, self.log_step)
         self.desk: Desk | None = None
         self.bedside = PacketServer(config.run_dir / "bedside.sock")
@@ -106,8 +110,8 @@ class CaseNode(Node):
         now = time.monotonic_ns()
         self._take_topics()
         self._take_orders()
+        self._serve_governor()  # first, so that what the table asks for meets the newest status
         self._serve_bedside()
-        self._serve_governor()
         if now >= self.next_heartbeat:
             self.next_heartbeat = now + HEARTBEAT_NS
             self.governor.send({"t": "hb", "note": ""})
@@ -117,6 +121,8 @@ class CaseNode(Node):
         while (got := self._take(self.arm_states, ArmState)) is not None:
             newest = got
         if newest is not None:
+            p, o = newest.setpoint.position, newest.setpoint.orientation
+            self.setpoint = (p.x, p.y, p.z, o.x, o.y, o.z, o.w)
             self.room.feed_arm(ArmView(newest.stamp_mono, tuple(newest.q), _pose(newest.base_t_tip), newest.drive))
         while (got := self._take(self.tracker, TrackerSample)) is not None:
             self.room.feed_tracker(TrackerFrame(
@@ -171,6 +177,8 @@ class CaseNode(Node):
                                       str(message.get("why", "")))
             elif message["t"] == "order":
                 self._bedside_order(peer, int(message.get("id", 0)), dict(message["order"]))
+            elif message["t"] == "jog":
+                self._table_jog(message)
             elif message["t"] == "stop":
                 self.governor.send({"t": "stop", "key": "bedside"})
         waiting, self.bedside_asked = self.bedside_asked, []
@@ -183,6 +191,22 @@ class CaseNode(Node):
             if question.id not in self.shown or self.bedside.peers:
                 self.shown.add(question.id)
                 self.bedside.broadcast(question.to_wire())
+
+    def _table_jog(self, ask: dict[str, Any]) -> None:
+        """A look at the hand of the doctor at the table. A guide that the table moved stands nowhere any more: a new approach."""
+        try:
+            frame = self.table.frame(ask, self.status, self.setpoint)
+        except (KeyError, TypeError, ValueError):
+            return  # no frame, no motion
+        if frame is None:
+            return
+        self.governor.send(frame)
+        now = (int(self.status["epoch"]), self.table.press)
+        if ask["press"] and now != self.jogged:
+            self.jogged = now
+            self.log_step(str(ask.get("who", "bedside")), "table_jog", {"way": ask["way"]})
+            if self.desk is not None:
+                self.worker.submit(self.desk.handle, "bedside", {"op": "case.retreat"})
 
     def _bedside_order(self, peer: int, id_: int, order: dict[str, Any]) -> None:
         """case.* goes to the desk, all else to the governor; neither waits for the other."""
@@ -201,6 +225,8 @@ class CaseNode(Node):
             elif message["t"] == "reply":
                 peer, id_ = divmod(int(message["id"]) - 1_000_000_000, 100_000)
                 self.bedside.send(peer, {**message, "id": id_})
+            elif message["t"] == "verdict":
+                self.bedside.broadcast({"t": "jog_refused", "reason": message["reason"], "text": message["text"]})
             elif message["t"] == "status":
                 newest = message
         if newest is not None:

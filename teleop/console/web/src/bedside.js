@@ -1,10 +1,12 @@
 // The page at the table: what is asked, in one sentence and a picture; confirm, hold, stop, take over. Large targets, no WAN.
 import { attr, disable, h, rebuild, retranslate, show, text } from "./lib/dom.js";
 import { getLanguage, setLanguage, t } from "./lib/i18n.js";
+import { Deadman } from "./input/deadman.js";
 import { Sound } from "./lib/sound.js";
 import { Net } from "./net/net.js";
 import { Images } from "./image/images.js";
 import { SliceView } from "./image/slice_view.js";
+import { tableJog } from "./views/table_jog.js";
 import { along, sub, unit } from "./lib/vec.js";
 
 const state = { frame: null, at: 0, up: false, me: {}, answering: 0 };
@@ -13,7 +15,9 @@ setLanguage(getLanguage());
 document.body.classList.add("bedside");
 const net = new Net(receive);
 const now = () => performance.timeOrigin + performance.now();
-globalThis.bedside = { state, net, sound };
+// What was drawn is what is echoed: the age of a press is measured from the status that the doctor had before the eyes.
+const deadman = new Deadman((sample) => net.hand({ t: "hand", ...sample, echo: state.drawn ?? 0, name: name.value }), () => paint());
+globalThis.bedside = { state, net, sound, deadman };
 
 const say = (words, bad) => { text(toast, words); toast.hidden = false; toast.classList.toggle("bad", !!bad); clearTimeout(say.timer); say.timer = setTimeout(() => { toast.hidden = true; }, 6000); };
 const order = async (op, params = {}) => {
@@ -28,12 +32,14 @@ const stop = h("button", { id: "stop", class: "stop", title: t("STOP the arm") }
 stop.addEventListener("pointerdown", (event) => { event.preventDefault(); stopNow(); });
 stop.addEventListener("click", (event) => { if (event.detail === 0) stopNow(); });
 const header = h("header", {}, h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", { t: "Bedside" })), site, h("div", { class: "facts" }, badge, control), h("label", {}, h("span", { class: "hint", t: "You are" }), " ", name), language, stop);
+const heading = h("h2");
 const banner = h("div", { id: "banner", role: "alert", hidden: true });
 const sentence = h("p", { class: "sentence", id: "sentence", role: "status", "aria-live": "assertive" });
 const readback = h("dl", { class: "readback", id: "readback", hidden: true });
 const yes = h("button", { class: "yes", id: "yes", onclick: () => answer(true) }), no = h("button", { class: "no", id: "no", onclick: () => answer(false) });
 const answers = h("div", { class: "answers", hidden: true }, yes, no);
 const next = h("p", { class: "hint", id: "next" });
+const jog = tableJog(deadman);
 // the picture: the plane through the planned line, from the hospital's own images
 const look = { cross: [0, 0, 0], zoom: 1, window: "bone", depth: 10, screws: [], screwId: "", desk: null, room: { drawings: [] }, frame: null, axis() { const s = this.screws.find((x) => x.id === this.screwId); return s ? { entry: s.entry_lps_mm, tip: s.tip_lps_mm } : null; } };
 const images = new Images(net, () => { view.request(); view.draw(); });
@@ -46,14 +52,13 @@ const take = h("button", { id: "take", class: "take", t: "Take over", onclick: (
 const give = h("button", { id: "give", t: "Give back to remote", onclick: () => order("return_local") });
 const rearm = h("button", { id: "rearm", t: "Re-arm after stop", onclick: () => order("rearm") });
 const register = h("button", { id: "register", t: "Register the patient", onclick: () => order("case.register") });
-const away = h("button", { id: "away", t: "Jog away", disabled: true, title: "" });
 const breath = h("button", { id: "breath", t: "Breath-hold on / off", onclick: () => order("case.breath_hold", { on: (state.breath = !state.breath) }) });
 const facts = h("dl", { class: "live" }), blockers = h("ul", { class: "blockers" });
-const hands = h("aside", { class: "hands" }, facts, h("div", { class: "pair" }, hold, take), h("div", { class: "pair" }, give, rearm), h("div", { class: "pair" }, register, away), h("p", { class: "hint", t: "To jog the arm away: take over, then use the robot's own pendant. This page moves nothing." }), breath, h("h3", { t: "What blocks it" }), blockers);
+const hands = h("aside", { class: "hands" }, facts, h("div", { class: "pair" }, hold, take), h("div", { class: "pair" }, give, rearm), register, breath, h("h3", { t: "What blocks it" }), blockers);
 const alarmList = h("ul", { id: "alarms", "aria-live": "assertive", label: "Alarms" }), quiet = h("button", { class: "quiet", onclick: () => sound.pause() });
 const toast = h("div", { id: "toast", role: "status", hidden: true });
 const signin = h("div", { id: "signin", hidden: true }, h("h1", { t: "Sign in" }), h("p", { t: "Open the address that the bedside server printed: it carries your token." }));
-document.body.replaceChildren(header, banner, h("main", {}, h("div", { class: "table-side" }, h("section", { class: "ask" }, h("h2", { t: "What the remote side asks" }), sentence, readback, picture, answers, next), hands)),
+document.body.replaceChildren(header, banner, h("main", {}, h("div", { class: "table-side" }, h("section", { class: "ask" }, heading, sentence, readback, jog.root, picture, answers, next), hands)),
   h("footer", {}, h("section", { class: "alarms" }, h("h2", { t: "Alarms" }), quiet, alarmList)), toast, signin);
 signin.hidden = !!net.token;
 
@@ -84,8 +89,10 @@ function paint(force) {
   const words = !state.up ? t("NO CONNECTION to the bedside server. Use the red button on the robot.") : !f?.governor_up ? t("The governor of the arm is not running: the arm is at rest.") : !f?.desk_up ? t("The case desk is not running: only STOP works from here.") : stale ? `${t("NO FRESH DATA")} ${(age / 1000).toFixed(1)} s` : "";
   text(banner, words); show(banner, words);
   const q = current(), screw = q?.detail?.screw ?? c.screw ?? "";
-  sentence.classList.toggle("calm", !q);
-  text(sentence, q ? t(QUESTIONS[q.kind] ?? q.sentence, { screw: words_(screw) }) : t("Nothing is asked of you."));
+  const mine = s.state === "LOCAL" && !q;
+  sentence.classList.toggle("calm", !q && !mine);
+  text(sentence, q ? t(QUESTIONS[q.kind] ?? q.sentence, { screw: words_(screw) }) : mine ? t("You have the arm. Hold a button: the guide moves slowly; let go: it stops.") : t("Nothing is asked of you."));
+  text(heading, t(mine ? "Move the guide away" : "What the remote side asks"));
   show(answers, q); if (q) { text(yes, t(YES[q.kind] ?? "Yes")); text(no, t("No")); }
   show(readback, q?.kind === "read_back");
   if (q?.kind === "read_back") {
@@ -94,18 +101,20 @@ function paint(force) {
     const all = [...readback.querySelectorAll("input")].every((box) => box.checked);
     disable(yes, !all, t("Tick every line first"));
   } else disable(yes, false);
-  text(next, t(NEXT[c.screw_step] ?? NEXT.none, { screw: words_(c.screw ?? "") }));
+  text(next, mine ? "" : t(NEXT[c.screw_step] ?? NEXT.none, { screw: words_(c.screw ?? "") }));
   const shown = c.lines?.[screw] ? screw : Object.keys(c.lines ?? {})[0] ?? "", line = c.lines?.[shown];
-  show(picture, line && f?.picture);
-  if (line && f?.picture) {
+  show(picture, line && f?.picture && !mine);
+  if (line && f?.picture && !mine) {
     images.open(f.picture);
     if (look.screwId !== shown || look.screws[0]?.tip_lps_mm?.join() !== line.tip_lps_mm.join()) { look.screws = [{ id: shown, name: words_(shown), status: "OK", min_clearance_mm: 2, ...line }]; look.screwId = shown; look.cross = along(line.entry_lps_mm, unit(sub(line.tip_lps_mm, line.entry_lps_mm)), 15); view.request(); view.draw(); }
   }
   const rows = [["State", t(s.state ?? "–")], ["Speed cap", `${((s.v_cap ?? 0) * 1000).toFixed(1)} mm/s`], ["Loop age", s.loop_age_ns ? `${(s.loop_age_ns / 1e6).toFixed(0)} ms` : "–"], ["Registration", (c.done ?? []).includes("registered") ? `${t("epoch")} ${c.registration_epoch}` : t("none")], ["Case", c.case_id ?? "–"], ["Placed", (c.placed ?? []).join(", ") || "–"]];
   rebuild(facts, [stale ? 0 : rows, getLanguage()], () => rows.map(([k, v]) => h("div", {}, h("dt", { t: k }), h("dd", {}, stale ? "--" : v))));
   rebuild(blockers, [s.blockers ?? [], getLanguage()], () => ((s.blockers ?? []).length ? s.blockers.map((b) => h("li", {}, t(String(b)))) : [h("li", { class: "none", t: "nothing" })]));
-  const dead = stale || !f?.desk_up;
-  disable(hold, dead || ["HOLD", "STOP", "FAULT"].includes(s.state)); disable(take, dead || s.state === "LOCAL" || s.state === "FAULT"); disable(give, dead || s.state !== "LOCAL"); disable(rearm, dead || !["STOP", "INIT"].includes(s.state)); disable(register, dead || !(c.done ?? []).includes("transferred")); disable(breath, dead);
+  const dead = stale || !f?.desk_up || !f?.governor_up;
+  jog.update({ on: s.state === "LOCAL", dead, status: s, hand: f?.jog ?? {} });
+  state.drawn = stale ? 0 : s.stamp;
+  disable(hold, dead || ["HOLD", "STOP", "FAULT"].includes(s.state)); disable(take, dead || s.state === "LOCAL" || s.state === "FAULT"); disable(give, dead || s.state !== "LOCAL"); disable(rearm, dead || !(["STOP", "INIT"].includes(s.state) || (s.state === "LOCAL" && s.table_blocked))); disable(register, dead || !(c.done ?? []).includes("transferred")); disable(breath, dead);
   const alarms = [...(s.alarms ?? [])].map((a) => ({ ...a, priority: String(a.priority).toLowerCase() }));
   rebuild(alarmList, [alarms.map((a) => [a.id, a.priority, a.acked, a.text]), getLanguage()], () => (alarms.length ? alarms.map((a) => h("li", { "data-priority": a.priority, class: a.acked ? "acked" : "" }, h("strong", { t: { high: "HIGH", medium: "MEDIUM", low: "LOW" }[a.priority] ?? "LOW" }), h("span", { class: "words" }, t(a.text)), h("span", { class: "todo" }, t(a.what_to_do ?? "")))) : [h("li", { class: "none", t: "No alarms" })]));
   const asking = q ? [{ id: `question-${q.id}`, priority: "low" }] : [];
