@@ -108,7 +108,9 @@ export const handScenarios = {
     await until("the plan is at the hospital", () => page.evaluate(() => !!longhand.store.desk.transferred));
     await tap(page, VIEW_AFTER); await tap(page, VIEW_AFTER);
     assert((await page.evaluate(() => longhand.store.view)) === "command", "the trigger does not change the view");
-    await tap(page, VIEW_BEFORE); await tap(page, VIEW_AFTER);
+    await tap(page, VIEW_BEFORE);
+    await walkTo(page, "article.card .row.wrap button:last-child", 60); // past what lies folded in <details>
+    await tap(page, VIEW_AFTER);
     const before = await page.evaluate(() => longhand.store.siteName);
     await tap(page, Y);
     assert((await page.evaluate(() => longhand.store.siteName)) !== before, "Y does not change the hospital");
