@@ -156,8 +156,10 @@ class Hospital(World):
 
     def take(self, told: Callable[[float], None]) -> None:
         """The bedside grants control; `told` hears how many ms later the first command was accepted."""
+        if self.site.s.state in (State.STOP, State.FAULT):
+            self.site.order("rearm")
         self.site.must("qualify", result={"passed": True})
-        self.site.must("grant", holder=SURGEON)
+        self.site.order("grant", holder=SURGEON)  # where it is refused the people ask again
         self.hand.seq, self.in_hand, self.hand.wants = 0, True, True
         self.hand.press_at = self.now
         self._first_ms, self._asked_at, self._accepted0 = told, self.now, self.site.s.accepted
@@ -180,7 +182,7 @@ class Hospital(World):
     def give_back(self) -> None:
         """The surgeon releases the arm."""
         if self.site.s.auth.holder:
-            self.site.must("release", key=SURGEON)
+            self.site.order("release", key=SURGEON)
         self.in_hand = False
         self._held_since = self._stopped_since = 0
 

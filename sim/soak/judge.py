@@ -4,6 +4,7 @@ Memory: the slope through all pairs of samples (Theil 1950, Sen 1968) after the 
 times the time watched. What a run of that length could not have seen is said with it.
 """
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -128,7 +129,7 @@ def _log(what: str, end: Any) -> Check:
 def _log_rate(what: str, series: Series) -> Check:
     if len(series) < LEAST_SAMPLES:
         return Check(what, f"{len(series)} samples", f"{LEAST_SAMPLES} or more", False)
-    if any(b[1] < a[1] for a, b in zip(series, series[1:], strict=False)):
+    if any(b[1] < a[1] for a, b in itertools.pairwise(series)):
         return Check(what, "the log became smaller", "it only grows", False)
     warm = after_warm_up(series)
     half = warm[len(warm) // 2]
