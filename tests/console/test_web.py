@@ -77,8 +77,6 @@ def test_in_a_real_browser(name, browser_results):
 @pytest.mark.browser
 @pytest.mark.ros
 @pytest.mark.timeout(900)
-@pytest.mark.skip(reason="not seen to pass yet: on a busy machine the pad's readings come too late to move the guide; by hand: "
-                         "node tests/console/browser/whole_case.mjs 1 --gamepad --servo")
 def test_a_whole_case_on_a_simulated_hospital_with_nothing_but_a_gamepad(tmp_path):
     """Real governor, link, case desk and planner; the bedside page answers in a second browser context; judged by the physics."""
     pytest.importorskip("rclpy", reason="the simulated hospitals need ROS 2 (make setup installs it)")
