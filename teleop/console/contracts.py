@@ -110,6 +110,9 @@ class SiteLink(Protocol):
     def take_prediction(self) -> dict[str, Any] | None:
         """How well what was drawn ahead came true since the last call, for the record; None: nothing to say."""
 
+    def energies(self) -> dict[str, dict[str, float]]:
+        """By device, the energies of the reflected force (`SiteHand.energies`), for the record; empty while it is off."""
+
     def stop(self, who: str) -> None:
         """Stop on every path, repeated until echoed; needs no authority."""
 

@@ -32,7 +32,7 @@ FRAME_IDLE_S = 0.1
 #: Presses of STOP whose second copy is recognised.
 STOPS_REMEMBERED = 256
 #: How often the record is told how well the prediction came true.
-PREDICTION_NS = 1_000_000_000
+HAND_LOG_NS = 1_000_000_000
 #: Limits of what a page may ask of jog and servo, m/s and rad/s; the governor's own caps are below these anyway.
 MAX_LINEAR, MAX_ANGULAR = 0.02, 0.2
 
@@ -67,7 +67,7 @@ class Hub:
         #: Master devices at this machine, None without any; set before `start`.
         self.native: NativeHands | None = None
         self._stops: dict[str, list[str]] = {}
-        self._n = self._predicted_at = 0
+        self._n = self._hand_logged_at = 0
         self._seen: dict[str, dict[str, Any]] = {}
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,7 +142,8 @@ class Hub:
         """The page drew a frame: its stamps are what the next commands echo."""
         if isinstance(drawn, dict):
             for name, stamp in drawn.items():
-                if name in self.sites and isinstance(stamp, int) and stamp >= page.drawn.get(name, 0):
+                # an old stamp came late, one of the future was never sent: neither is what was drawn
+                if name in self.sites and isinstance(stamp, int) and page.drawn.get(name, 0) <= stamp <= self.sites[name].snapshot().stamp:
                     page.drawn[name] = stamp
         page.outbox.acknowledge()
 
@@ -301,7 +302,7 @@ class Hub:
                 for words in link.take_news():
                     self.journal.write(self._who(), "hand.device", site=name, text=words)
                     self.event("hand", words, site=name, who=self._who())
-            self._log_predictions()
+            self._log_hand()
             due = max(due + period, loop.time() - period)
             await asyncio.sleep(max(0.0, due - loop.time()))
 
@@ -309,15 +310,17 @@ class Hub:
         seat = self.pages.get(self.hand.seat)
         return seat.who.name if seat else ""
 
-    def _log_predictions(self) -> None:
+    def _log_hand(self) -> None:
         now = self.clock()
-        if now - self._predicted_at < PREDICTION_NS:
+        if now - self._hand_logged_at < HAND_LOG_NS:
             return
-        self._predicted_at = now
+        self._hand_logged_at = now
         for name, link in self.sites.items():
             row = link.take_prediction()
             if row is not None:
                 self.journal.write(self._who(), "hand.prediction", site=name, **row)
+            for device, energies in link.energies().items():
+                self.journal.write(self._who(), "hand.energy", site=name, device=device, **energies)
 
     # -- frames -------------------------------------------------------------------------------------------------
     async def _frames(self) -> None:

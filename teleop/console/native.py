@@ -4,8 +4,8 @@
 
 Their readings go straight into the hand of the hospital whose servo a page shows now; the page's press follows the
 device's deadman as it follows a SpaceMouse in the page. So a native device is faster and less capped than a page, and no
-less watched: without a page that shows the hospital and has the focus nothing moves. Forces are rendered here, from the
-local model alone, at the rate at which the device is read.
+less watched: without a page that shows the hospital and has the focus nothing moves. Forces are rendered here, at the rate
+at which the device is read: from the local model, and where the surgeon chose it of what the guide meets.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ class NativeHands:
         self._there: dict[str, bool] = dict.fromkeys(self._devices, False)
         self._retry: dict[str, int] = dict.fromkeys(self._devices, 0)
         self._last: dict[str, MasterSample | None] = dict.fromkeys(self._devices, None)
+        self._pushed: dict[str, bool] = dict.fromkeys(self._devices, False)
         self._why: dict[str, str] = {}
         self._hands: list[Any] = []
 
@@ -78,11 +79,19 @@ class NativeHands:
                 if not sample.connected:
                     self._there[name], self._retry[name] = False, now_ns + int(RETRY_S * 1e9)
                     device.disconnect()
-            if hand is None:
-                continue
-            hand.feed({name: sample}, now_ns)
+            if hand is not None:
+                hand.feed({name: sample}, now_ns)
             if device.capabilities.force:
-                device.send_force(hand.force(name, now_ns))
+                self._render(name, device, hand is not None, now_ns)
+
+    def _render(self, name: str, device: MasterDevice, in_use: bool, now_ns: int) -> None:
+        """Forces of all hospitals: of the one in use, and of one just left while it is let down. Out of use the last is zero
+        and no more is sent: a force, even none, tells some masters to let others push them."""
+        each = [hand.force(name, now_ns, self._last[name]) for hand in self._hands]
+        wrench = tuple(sum(f) for f in zip(*each, strict=True))
+        if self._there[name] and (in_use or any(wrench) or self._pushed[name]):
+            device.send_force(wrench)
+        self._pushed[name] = any(wrench)
 
     def show(self) -> list[dict[str, Any]]:
         """For the page: which are there, and whose deadman is down."""

@@ -21,10 +21,12 @@ from teleop.console.hand import SAMPLE_LIFE
 from teleop.geometry import (
     Pose,
     Quat,
+    Vec3,
     axis_of,
     cross,
     dot,
     matrix_to_quat,
+    norm,
     quat_multiply,
     quat_normalize,
     unit,
@@ -38,14 +40,18 @@ from teleop.master.hand import HandState
 from teleop.master.hand_loop import HandLoop
 from teleop.master.haptics import LocalHaptics
 from teleop.master.prediction import PredictionError, Predictor
-from teleop.master.robot_view import RobotView
+from teleop.master.reflection import NOTHING, ReflectedForce, grip_force
+from teleop.master.robot_view import MOTION_STATES, RobotView
 from teleop.master.sample import MasterSample
 from teleop.master.shaping import ShapingParams
 from teleop.master.tremor import STRENGTHS
 from teleop.master.user_scale import UserScale
+from teleop.master.vectors import add, scaled
 
 #: A page that shows servo sends its devices 50 times a second; without them for so long servo is not in use. ns
 IN_USE = 500_000_000
+#: Without a state frame for so long nothing of the guide is felt any more. ns
+SILENT = 200_000_000
 #: Turns the master's axes (x right, y away or up, z back) into the guide's (x right, y down, z ahead).
 HALF_TURN_ABOUT_X: Quat = (1.0, 0.0, 0.0, 0.0)
 ALIGNMENTS = ("picture", "guide")
@@ -56,7 +62,8 @@ FIXTURES = ("none", "cone", "axis")
 class Choices:
     """What a surgeon may set. scale 0.05..1; least: factor left on an old line; tremor: off, light, normal, strong;
     alignment: how the hand's axes lie (the probe's-eye picture, or the guide); fixture: none, the cone to the entry, the
-    planned axis; lock_*: the guide keeps its position, its orientation."""
+    planned axis; lock_*: the guide keeps its position, its orientation; reflect: a device that renders forces also renders
+    what the guide meets."""
 
     scale: float = 0.3
     least: float = 0.5
@@ -65,6 +72,7 @@ class Choices:
     fixture: str = "none"
     lock_rotation: bool = False
     lock_translation: bool = False
+    reflect: bool = False
 
 
 def choices_from(raw: Mapping[str, Any], old: Choices) -> Choices:
@@ -78,7 +86,7 @@ def choices_from(raw: Mapping[str, Any], old: Choices) -> Choices:
     for name, among in (("tremor", ("off", *STRENGTHS)), ("alignment", ALIGNMENTS), ("fixture", FIXTURES)):
         if getattr(new, name) not in among:
             raise ValueError(f"hand settings: {name} is one of {', '.join(among)}, not {getattr(new, name)!r}")
-    for name in ("lock_rotation", "lock_translation"):
+    for name in ("lock_rotation", "lock_translation", "reflect"):
         if type(getattr(new, name)) is not bool:
             raise ValueError(f"hand settings: {name} is true or false")
     for name in ("scale", "least"):
@@ -107,8 +115,10 @@ class SiteHand:
         self._heard = 0
         self._mirrored = False
         self._haptics: dict[str, LocalHaptics | None] = {}
+        self._reflected: dict[str, ReflectedForce] = {}
         self._felt: tuple[int, Pose] | None = None
         self._answered: RobotView | None = None
+        self._answered_at = 0
         self._news: list[str] = []
         self._use()
 
@@ -136,7 +146,7 @@ class SiteHand:
             command = self.loop.maker.step(now_ns, robot, intention)
         view = self.view
         if view is not None and view is not self._answered:
-            self._answered = view
+            self._answered, self._answered_at = view, now_ns
             self.predictor.answered(view)
         if command is not None:
             self.predictor.sent(command.seq, command.press, command.target)
@@ -169,27 +179,57 @@ class SiteHand:
         """A device that is not a page's may be used from now on."""
         self.loop.announce(name, capabilities)
         self._haptics[name] = LocalHaptics(capabilities.damping) if capabilities.force else None
+        if capabilities.force and capabilities.damping > 0.0 and capabilities.kind == "pose":
+            self._reflected[name] = ReflectedForce()
 
     def feed(self, samples: Mapping[str, MasterSample | None], now_ns: int) -> None:
         """Readings of announced devices, at any rate; they count only while a page shows servo."""
         self._feel(now_ns, {name: self._seen(s) for name, s in samples.items()})
 
-    def force(self, name: str, now_ns: int) -> tuple[float, ...]:
-        """Wrench (N, Nm, master frame) to render at an announced device: from the fixtures at this console, never from
-        the line. Zero while it does not move the guide."""
+    def force(self, name: str, now_ns: int, sample: MasterSample | None) -> tuple[float, ...]:
+        """Wrench (N, Nm, master frame) to render at an announced device: of the fixtures at this console, never from the
+        line, and where the surgeon chose it of what the guide meets. sample: the newest reading of the device. Ask with every
+        look at it, whether this hospital is in use or not: what is reflected is let down smoothly."""
+        local = self._local_force(name, now_ns)
+        reflected = self._reflected.get(name)
+        if reflected is None or (reflected.quiet and not self.choices.reflect):
+            return (*local, 0.0, 0.0, 0.0)
+        there = sample is not None and sample.connected and sample.pose is not None
+        reading = (sample.t_host, sample.pose[:3]) if there else None  # type: ignore[union-attr,index]
+        view = self.view
+        wish = self._contact_at_grip(name, now_ns, norm(local), reflected.params.force)
+        f = reflected.step(now_ns, reading, wish, view.contact[2] if view is not None else 0.0)
+        return (*add(local, f), 0.0, 0.0, 0.0)
+
+    def _moves_the_guide(self, name: str) -> bool:
+        return self.loop.last.device == name and self.loop.hand.state is HandState.ENGAGED
+
+    def _local_force(self, name: str, now_ns: int) -> Vec3:
         haptics, last = self._haptics.get(name), self.loop.last
         before, self._felt = self._felt, None
         grip = None if last.reading is None or last.reading.sample is None else last.reading.sample.pose
-        engaged = last.device == name and self.loop.hand.state is HandState.ENGAGED
-        if haptics is None or not engaged or grip is None or last.shaped is None or last.hand is None or last.hand.target is None:
+        if haptics is None or not self._moves_the_guide(name) or grip is None or last.shaped is None or last.hand is None or last.hand.target is None:
             if haptics is not None:
                 haptics.reset()
-            return (0.0,) * 6
+            return NOTHING
         self._felt = (now_ns, grip)
         dt = 0.0 if before is None else (now_ns - before[0]) * 1e-9
         velocity = (0.0,) * 3 if before is None or dt <= 0.0 else tuple((a - b) / dt for a, b in zip(grip[:3], before[1][:3], strict=True))
-        f = haptics.step(last.hand.target, last.shaped.wish, velocity, last.scale, self.loop.settings.base_q_master, dt)
-        return (*f, 0.0, 0.0, 0.0)
+        allowed = self.loop.shaper.constrained(last.hand.target)
+        return haptics.step(last.hand.target, allowed, velocity, last.scale, self.loop.settings.base_q_master, dt)
+
+    def _contact_at_grip(self, name: str, now_ns: int, used: float, limit: float) -> Vec3 | None:
+        """The contact at the guide as the grip is to feel it, N, master frame; None while nothing may be felt: the choice is
+        off, the hand does not move the guide, the line is silent, the governor lets nothing move. used: N that the fixtures
+        render already, of `limit` for both."""
+        view = self.view
+        if not self.choices.reflect or view is None or not self._moves_the_guide(name) or not self.in_use(now_ns):
+            return None
+        if view.state not in MOTION_STATES or now_ns - self._answered_at > SILENT:
+            return None
+        f = grip_force(scaled(axis_of(view.measured), -view.contact[0]), self.loop.last.scale, self.loop.settings.base_q_master)
+        size, room = norm(f), max(0.0, limit - used)
+        return f if size <= room else scaled(f, room / size)
 
     def _seen(self, sample: MasterSample | None) -> MasterSample | None:
         """A reading as the operator sees the picture: right and left of a rate device exchanged where that is a mirror."""
@@ -230,9 +270,26 @@ class SiteHand:
         """Prediction errors since the last call, for the log."""
         return self.predictor.take_errors()
 
+    def energies(self) -> dict[str, dict[str, float]]:
+        """By device, of the reflected force, J: `budget` and what is `left` of it and of what came back, `out`, `into`,
+        `returned` and `taken` (dissipated by the controller) of this engagement; the `engagements` so far and the sums
+        before this one. For the log; empty while the surgeon has it off."""
+        if not self.choices.reflect:
+            return {}
+        rows = {}
+        for name, r in self._reflected.items():
+            book, (out, into, taken) = r.ledger, r.before
+            rows[name] = {
+                "budget": book.budget, "left": book.observer, "out": book.out, "into": book.into, "returned": book.other,
+                "taken": book.taken, "engagements": r.engagements, "out_before": out, "into_before": into, "taken_before": taken,
+            }  # fmt: skip
+        return rows
+
     def show(self, now_ns: int) -> dict[str, Any]:
-        """What a page draws of the hand: state, device, scale, what changed the target, ghost, prediction, halo."""
+        """What a page draws of the hand: state, device, scale, what changed the target, ghost, prediction, halo; what is
+        reflected (None: no device here renders it)."""
         out = self.predictor.display()
+        out["reflected"] = self._show_reflected()
         if self.in_use(now_ns):
             last = self.loop.last
             changes = last.shaped.changes if last.shaped and last.hand and last.hand.pressed else ()
@@ -246,6 +303,15 @@ class SiteHand:
                 "delay_ms": self.loop.shaper.delay * 1e3,
             }
         return out
+
+    def _show_reflected(self) -> dict[str, Any] | None:
+        if not self._reflected:
+            return None
+        row: dict[str, Any] = {"on": self.choices.reflect}
+        active = self._reflected.get(self.loop.active or "")
+        if self.choices.reflect and active is not None:
+            row |= {"force": norm(active.force), "left_mj": 1e3 * active.ledger.observer, "budget_mj": 1e3 * active.ledger.budget}
+        return row
 
     # -- inside -------------------------------------------------------------------------------------------------------
     def _use(self) -> None:

@@ -3,6 +3,7 @@ once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from safety.states import State
@@ -19,7 +20,8 @@ STANDSTILL_SPEED = 5e-4
 @dataclass(frozen=True, slots=True)
 class RobotView:
     """One state frame. `t`: robot monotonic stamp, ns; `setpoint`, `measured`: base_T_tip; speeds m/s, `s` m,
-    `loop_age` s as the governor last measured it."""
+    `loop_age` s as the governor last measured it; `contact`: force N along the guide against its direction, work given and
+    returned J as cumulative sums (`teleop.site.contact`; zeros from a site that does not say)."""
 
     t: int
     session: bytes
@@ -42,6 +44,7 @@ class RobotView:
     s: float
     path_hash: bytes
     drive: str
+    contact: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     @property
     def standing(self) -> bool:
@@ -77,8 +80,18 @@ def robot_view(frame: Mapping[str, Any]) -> RobotView:
             s=float(arm.get("s") or 0.0),
             path_hash=bytes(arm.get("path_hash") or b""),
             drive=str(arm.get("drive") or ""),
+            contact=_contact(arm.get("contact")),
         )
     except KeyError as e:
         raise ValueError(f"robot state frame: field {e} is missing") from e
     except (TypeError, ValueError) as e:
         raise ValueError(f"robot state frame: {e}") from e
+
+
+def _contact(raw: Any) -> tuple[float, float, float]:
+    if raw is None:
+        return 0.0, 0.0, 0.0
+    force, given, returned = raw
+    if not (isfinite(force) and force >= 0.0 and type(given) is int and type(returned) is int):
+        raise ValueError(f"contact {raw!r}: a force not below 0 N and two energies in whole microjoules")
+    return float(force), 1e-6 * given, 1e-6 * returned

@@ -124,12 +124,7 @@ class Shaper:
         self._say(changes, "tremor filter", wish, smooth)
         self._shrink_residual(norm(sub(smooth, self._filtered)), quat_angle(smooth[3:], self._filtered[3:]))
         self._filtered = smooth
-        allowed = smooth
-        for f in self._fixtures:
-            after = f.project(allowed)
-            self._say(changes, f.name, allowed, after)
-            allowed = after
-        allowed = self._with_residual(allowed)
+        allowed = self.constrained(smooth, changes)
         before = self._limiter.pose
         if self._admittance is not None:
             a = self._admittance
@@ -155,6 +150,17 @@ class Shaper:
             self._say(changes, "leash", (*slip, *target[3:]), (0.0, 0.0, 0.0, *target[3:]))
             self._slip_filter(slip)
         return Shaped(target, allowed, slip, tuple(changes))
+
+    def constrained(self, wish: Pose, changes: list[Change] | None = None) -> Pose:
+        """Where the fixtures let `wish` be, with the residual of the anchor. What is felt of fixtures goes by the hand as it
+        is, not as the tremor filter has it: a filter's delay would be felt in free space, and give energy at a wall."""
+        allowed = wish
+        for f in self._fixtures:
+            after = f.project(allowed)
+            if changes is not None:
+                self._say(changes, f.name, allowed, after)
+            allowed = after
+        return self._with_residual(allowed)
 
     def _slip_filter(self, slip: tuple[float, float, float]) -> None:
         """The hand's target is about to be moved by `slip`: move what the filter remembers along, so that it sees no

@@ -29,8 +29,9 @@ from teleop.link.events import (
     SessionOpened,
     Stop,
 )
+from teleop.site.contact import ContactMeter
 from teleop.site.governor_client import GovernorGoneError, GovernorProtocolError
-from teleop.wire.state import StateError, change_key, encode_state, long_texts
+from teleop.wire.state import CONTACT_KEY, StateError, change_key, encode_state, long_texts
 
 HELD_PERIOD_NS = 10_000_000
 IDLE_PERIOD_NS = 100_000_000
@@ -96,10 +97,13 @@ class Gateway:
     _next_connect: int = 0
     _verdict_at: dict[str, int] = field(default_factory=dict)
     _said_gone: bool = False
+    _contact: ContactMeter = field(default_factory=ContactMeter)
 
     # --- from the ROS side -----------------------------------------------------------------------------------------
     def feed_arm(self, arm: dict[str, Any]) -> None:
         """The newest ArmReport fields (SI, base_T_tip poses as 7 numbers; `stamp` robot monotonic ns)."""
+        if "pose" in arm and "force" in arm:
+            arm = arm | {CONTACT_KEY: self._contact.step(arm["pose"], arm["force"]).wire()}
         self.arm = arm
 
     def answer_case(self, key: str, order: int, reply: dict[str, Any]) -> None:

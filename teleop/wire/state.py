@@ -22,6 +22,8 @@ SHORT_STATUS = (
 )  # fmt: skip
 #: Keys of an arm report that a console needs; the full report stays in the log.
 ARM_KEYS = ("stamp", "q", "pose", "setpoint", "speed", "force", "s", "path_hash", "lease_id", "drive", "fault", "tracking_error")
+#: What `teleop.site.contact` adds to the report: [force N, work given, work returned (whole microjoules)].
+CONTACT_KEY = "contact"
 #: Counters in the long part that change with every frame: they ride along, but do not count as a change.
 _RESTLESS = frozenset({"t", "stamp", "n", "counts", *SHORT_STATUS}) - {"state", "reason", "epoch", "holder"}
 _TEXT_MAX = 48
@@ -34,16 +36,19 @@ class StateError(ValueError):
 def encode_state(
     stamp_ns: int, arm: dict[str, Any], status: dict[str, Any], tracker: dict[str, Any] | None, video: list[int] | None
 ) -> bytes:
-    """One frame from the newest of each. Long texts are left out or cut. Raises StateError above STATE_MAX_BYTES."""
-    frame = {
+    """One frame from the newest of each. Long texts are left out or cut; the contact is left out of a frame that is too
+    long with it (reason and fault both at their longest: nothing moves then). Raises StateError above STATE_MAX_BYTES."""
+    frame: dict[str, Any] = {
         "v": STATE_VERSION,
         "t": stamp_ns,
-        "arm": {k: _short(arm[k]) for k in ARM_KEYS if k in arm},
+        "arm": {k: _short(arm[k]) for k in (*ARM_KEYS, CONTACT_KEY) if k in arm},
         "gov": {k: _short(status[k]) for k in SHORT_STATUS if k in status},
         "tracker": tracker,
         "video": video or [],
     }
     raw: bytes = msgpack.packb(frame)
+    if len(raw) > STATE_MAX_BYTES and frame["arm"].pop(CONTACT_KEY, None) is not None:
+        raw = msgpack.packb(frame)
     if len(raw) > STATE_MAX_BYTES:
         raise StateError(f"state frame of {len(raw)} B, at most {STATE_MAX_BYTES} B fit a datagram")
     return raw

@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from teleop.console.contracts import Intent, SiteSnapshot
@@ -34,7 +35,7 @@ def quat_of_axis(axis: list[float]) -> list[float]:
 class FakeSite:
     """One hospital. Everything that arrived is kept in `intents`, `stops`, `orders` for the tests."""
 
-    def __init__(self, name: str, title: str, delay_s: float = 0.0) -> None:
+    def __init__(self, name: str, title: str) -> None:
         self.name, self.title = name, title
         self.on_change: Any = None
         self.intents: deque[tuple[int, Intent]] = deque(maxlen=5000)
@@ -44,10 +45,13 @@ class FakeSite:
         self.twists: dict[str, Any] = {}
         self.settings: dict[str, Any] = {
             "scale": 0.3, "least": 0.5, "tremor": "normal", "alignment": "picture", "fixture": "none",
-            "lock_rotation": False, "lock_translation": False,
+            "lock_rotation": False, "lock_translation": False, "reflect": False,
         }  # fmt: skip
         self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self.frozen = False
+        self.delay_ms = 0.0  # of the line to the console
+        self._line: deque[tuple[int, SiteSnapshot]] = deque()
+        self._loop_age = 0  # as a governor measures it: from the echo of the newest command
         self.state, self.reason, self.todo = "READY", "", ""
         self.holder, self.epoch, self.rebase = "", 0, 0
         self.moved_mm = 0.0
@@ -100,6 +104,7 @@ class FakeSite:
 
     def send(self, intent: Intent) -> None:
         self.intents.append((time.monotonic_ns(), intent))
+        self._loop_age = time.monotonic_ns() - intent.echo_state if intent.echo_state else 0
         if intent.press and self.state in ("READY", "PAUSE", "ACTIVE"):
             self._last_press_at = time.monotonic_ns()
             self._intent = intent
@@ -136,6 +141,9 @@ class FakeSite:
 
     def take_prediction(self) -> dict[str, Any] | None:
         return None
+
+    def energies(self) -> dict[str, dict[str, float]]:
+        return {}
 
     def stop(self, who: str) -> None:
         self.stops.append((time.monotonic_ns(), who))
@@ -283,10 +291,11 @@ class FakeSite:
     async def _run(self) -> None:
         self._intent = Intent("goal", 0, False, 0)
         while True:
-            await asyncio.sleep(0.01 if self.state == "ACTIVE" else 0.04)
+            await asyncio.sleep(0.01 if self.state == "ACTIVE" or self.delay_ms else 0.04)
             if not self.frozen:
                 self._turn(0.01)
                 self._tell()
+                self._arrive()
 
     def _turn(self, dt: float) -> None:
         if self.state == "ACTIVE" and time.monotonic_ns() - self._last_press_at > 200_000_000:
@@ -316,7 +325,7 @@ class FakeSite:
             return
         now = time.monotonic_ns()
         mine = self.holder == ME
-        self._snapshot = SiteSnapshot(
+        snapshot = SiteSnapshot(
             name=self.name,
             title=self.title,
             received=now,
@@ -344,7 +353,7 @@ class FakeSite:
                 "mode": "goal",
                 "v_cap": 0.12,
                 "v_cap_why": self.v_cap_why,
-                "loop_age_ns": int(64e6 + 9e6 * math.sin(now / 1e9)),
+                "loop_age_ns": self._loop_age if mine and self._loop_age else int(64e6 + 9e6 * math.sin(now / 1e9)),
                 "margin": 0.031,
                 "travel_bound": 0.0042,
                 "alarms": self.alarms,
@@ -364,5 +373,15 @@ class FakeSite:
             case=dict(self.case),
             hand={"ghost": None, "predicted": None, "halo_m": 0.0, "settings": dict(self.settings)},
         )
-        if self.on_change:
-            self.on_change()
+        self._line.append((now + int(self.delay_ms * 1e6), snapshot))
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """What has come through the line."""
+        now, newest = time.monotonic_ns(), None
+        while self._line and self._line[0][0] <= now:
+            newest = self._line.popleft()[1]
+        if newest is not None:
+            self._snapshot = replace(newest, received=now)
+            if self.on_change:
+                self.on_change()

@@ -122,7 +122,7 @@ def test_the_largest_command_fits_and_the_gate_reads_it_back() -> None:
 ARM = {
     "stamp": 2**62, "q": (0.123456789,) * 7, "dq": (0.1,) * 7, "tau": (1.0,) * 7, "pose": (0.1,) * 7, "setpoint": (0.1,) * 7,
     "speed": 0.01, "force": 1.0, "s": 0.1, "path_hash": bytes(8), "lease_id": 2**40, "drive": "standstill", "fault": "f" * 300,
-    "tracking_error": 1e-4, "late_ns": 5,
+    "tracking_error": 1e-4, "late_ns": 5, "contact": (1.0, 2**31, 2**31),
 }  # fmt: skip
 STATUS = {
     "t": "status", "v": 1, "stamp": 2**62, "site": "x" * 31, "arm": "arm1", "state": "DEGRADED", "since": 2**62, "reason": "r" * 400,
@@ -142,6 +142,9 @@ def test_the_largest_state_frame_fits_a_datagram_and_reads_back() -> None:
     frame = decode_state(raw)
     assert frame["t"] == 2**62 and frame["gov"]["state"] == "DEGRADED" and "alarms" not in frame["gov"]
     assert frame["arm"]["pose"] == [0.1] * 7 and "tau" not in frame["arm"]
+    assert "contact" not in frame["arm"], "what is too long loses what a standing arm does not need"
+    moving = decode_state(encode_state(2**62, ARM | {"fault": ""}, STATUS, TRACKER, [2**40, 2**40]))
+    assert moving["arm"]["contact"] == [1.0, 2**31, 2**31]
     assert long_texts(STATUS)["alarms"] == STATUS["alarms"]
 
 

@@ -82,12 +82,14 @@ export function makeServo(app, blocked) {
   const set = (name, read) => (event) => app.call("hand.settings", { site: store.siteName, settings: { [name]: read(event.target) } }).catch((error) => { app.fail(error); shown = ""; });
   const choice = (name, label, options, read = (el) => el.value) => h("label", {}, h("span", { t: label }), h("select", { id: `hand-${name}`, onchange: set(name, read) }, ...options.map(([value, words]) => h("option", { value, ...(words ? { t: words } : {}) }, ...(words ? [] : [String(value)])))));
   const lock = h("input", { type: "checkbox", id: "hand-lock", onchange: set("lock_rotation", (el) => el.checked) });
+  const reflect = h("input", { type: "checkbox", id: "hand-reflect", onchange: set("reflect", (el) => el.checked) }), energy = h("output", { id: "hand-energy" });
+  const feel = h("label", { class: "check" }, reflect, h("span", { t: "Feel the guide" }), energy);
   const settings = h("div", { class: "hand-settings" },
     choice("scale", "Motion scale", [["0.05"], ["0.1"], ["0.2"], ["0.3"], ["0.5"], ["1"]], (el) => Number(el.value)),
     choice("tremor", "Tremor filter", [["off", "Off"], ["light", "Light"], ["normal", "Normal"], ["strong", "Strong"]]),
     choice("fixture", "Guided by", [["none", "Nothing"], ["cone", "The cone to the entry"], ["axis", "The planned axis"]]),
     choice("alignment", "The hand's axes", [["picture", "As in the probe's eye"], ["guide", "As the guide lies"]]),
-    h("label", { class: "check" }, lock, h("span", { t: "Keep the direction" })));
+    h("label", { class: "check" }, lock, h("span", { t: "Keep the direction" })), feel);
   let shown = "";
   const pressedBefore = new Set();
   const root = h("div", { class: "servo-box" }, keys, stick, state, changes, settings);
@@ -120,7 +122,11 @@ export function makeServo(app, blocked) {
         for (const name of ["tremor", "fixture", "alignment"]) settings.querySelector(`#hand-${name}`).value = hand.settings[name];
         settings.querySelector("#hand-scale").value = String(hand.settings.scale);
         lock.checked = hand.settings.lock_rotation;
+        reflect.checked = !!hand.settings.reflect;
       }
+      const felt = hand.reflected;
+      show(feel, !!felt);
+      text(energy, felt?.left_mj === undefined || stale ? "" : `${felt.force.toFixed(1)} N · ${t("energy left")} ${felt.left_mj.toFixed(1)} / ${felt.budget_mj.toFixed(0)} mJ`);
       for (const el of settings.querySelectorAll("select, input")) disable(el, stale || store.me.role !== "surgeon");
     },
   };
