@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import signal
+import time
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -20,7 +21,7 @@ from teleop.console.hub import Hub
 from teleop.console.planner_process import PlannerProcess
 from teleop.console.serve import bind, serve
 from teleop.console.signin import Tokens
-from tests.console.fake_sites import FakeSite
+from tests.console.fake_sites import ME, FakeSite
 
 
 async def main() -> None:
@@ -53,9 +54,10 @@ async def main() -> None:
             setattr(site, key, value)
         if body.get("do") == "register":
             site.register()
+        if body.get("do") == "grant":
+            site.epoch, site.rebase, site.holder = site.epoch + 1, site.rebase + 1, ME
+            site._go("READY")
         if body.get("do") == "block":
-            import time
-
             time.sleep(float(body["seconds"]))  # freezes the whole server on purpose
         pressed = [(t, i.press, i.mode) for t, i in site.intents if i.press]
         return JSONResponse(
@@ -73,6 +75,7 @@ async def main() -> None:
                 "devices": sorted({i.device for _, i in site.intents if i.press and i.device}),
                 "settings": site.settings,
                 "setpoint": site.setpoint,
+                "now": time.monotonic_ns(),
                 "echo": site.intents[-1][1].echo_state if site.intents else None,
             }
         )

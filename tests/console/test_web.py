@@ -76,6 +76,23 @@ def test_in_a_real_browser(name, browser_results):
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.ros
+@pytest.mark.timeout(600)
+def test_the_table_takes_over_and_moves_the_guide_away_also_with_the_wan_down(tmp_path):
+    """Real governor, case desk and arm process; the bedside page in a browser; the gateway stopped; the log replayed."""
+    pytest.importorskip("rclpy", reason="the simulated hospitals need ROS 2 (make setup installs it)")
+    need_node(True)
+    need_chromium()
+    env = os.environ | {"LONGHAND_BIN": str(Path(sys.executable).parent / "longhand")}
+    done = subprocess.run(["node", "table_jog.mjs", "--dir", str(tmp_path / "case")], cwd=BROWSER, capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-2000:]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["moved_mm"] > 2 and result["moved_wan_down_mm"] > 2
+    assert result["replay"]["equal"] == result["replay"]["decisions"] > 100
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.ros
 @pytest.mark.timeout(900)
 def test_a_whole_case_on_a_simulated_hospital_with_nothing_but_a_gamepad(tmp_path):
     """Real governor, link, case desk and planner; the bedside page answers in a second browser context; judged by the physics."""

@@ -393,14 +393,18 @@ export const scenarios = {
     await srv.poke({ do: "register" });
     await page.addScriptTag({ content: "" }).catch(() => {});
     await page.evaluate(readFileSync(axeSource, "utf8"));
-    for (const tab of ["plan", "sites", "command", "consult"]) {
-      await page.click(`#tab-${tab}`); await page.waitForTimeout(300);
+    await srv.poke({ set: { holder: "my-key", state: "READY" } });
+    for (const view of ["plan", "sites", "command", "command jog", "command servo", "consult"]) {
+      const [tab, mode] = view.split(" ");
+      await page.click(`#tab-${tab}`);
+      if (mode) { await page.click(`[data-mode="${mode}"]`); await page.waitForSelector(mode === "jog" ? "#jog-forward" : "#servo"); }
+      await page.waitForTimeout(300);
       const found = await page.evaluate(async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 120)).join(" || ")}`));
-      assert(found.length === 0, `${tab}:\n${found.join("\n")}`);
+      assert(found.length === 0, `${view}:\n${found.join("\n")}`);
       for (const [width, height] of [[1280, 720], [1920, 1080]]) {
         await page.setViewportSize({ width, height }); await page.waitForTimeout(150);
         const over = await page.evaluate(() => ({ x: document.documentElement.scrollWidth - innerWidth, y: document.documentElement.scrollHeight - innerHeight, stop: document.querySelector("#stop").getBoundingClientRect().right - innerWidth, approve: document.querySelector("#approve")?.getBoundingClientRect().bottom ?? 0 }));
-        assert(over.x <= 0 && over.y <= 0 && Math.abs(over.stop) < 1, `${tab} at ${width} x ${height}: ${JSON.stringify(over)}`);
+        assert(over.x <= 0 && over.y <= 0 && Math.abs(over.stop) < 1, `${view} at ${width} x ${height}: ${JSON.stringify(over)}`);
         assert(tab !== "plan" || over.approve < height, `approve is cut off at ${width} x ${height}`);
       }
       await page.setViewportSize({ width: 1600, height: 900 });
@@ -420,6 +424,89 @@ export const scenarios = {
     const huge = await page.evaluate(async () => { const begin = await (await longhand.net.fetch("/uploads", { method: "POST" })).json(); return begin.id; });
     assert(huge, "no upload");
     assert((await srv.poke()).state === "READY", "a bad upload moved something");
+  },
+
+  async "a viewer whose page is slow or hangs delays nobody, and sees the newest frame when it comes back"({ browser, srv }) {
+    const page = await ready(browser, srv), viewer = await open(browser, srv, "student", { view: "consult" });
+    const n = (p) => p.evaluate(() => longhand.store.frame.n);
+    // What the viewer gets to draw, while its main thread hangs: the acknowledgement of one frame must hold back all others.
+    await viewer.evaluate(() => { globalThis.drawn = []; const take = longhand.net.worker.onmessage; longhand.net.worker.onmessage = (event) => { if (event.data.t === "frame") drawn.push([event.data.n, performance.timeOrigin + performance.now() - event.data.at]); take(event); }; });
+    await viewer.waitForTimeout(300);
+    const before = await n(page);
+    const hang = viewer.evaluate(() => { drawn.length = 0; const end = performance.now() + 2500; while (performance.now() < end); });
+    await until("the surgeon's frames go on", async () => (await n(page)) > before + 15, 2400);
+    await hang;
+    await until("the viewer draws again", () => viewer.evaluate(() => drawn.length > 3));
+    const behind = await viewer.evaluate(() => drawn.slice(0, 4).map(([k]) => k)), now = await n(page);
+    assert(behind[0] <= before + 12 && behind[1] - behind[0] > 10, `the frames of the hang were kept for later: ${behind} (before ${before}, now ${now})`);
+    assert(behind.every((k, i) => i === 0 || k > behind[i - 1]), `out of order: ${behind}`);
+    // six times slower: it skips frames, it does not fall behind
+    const session = await viewer.context().newCDPSession(viewer);
+    await session.send("Emulation.setCPUThrottlingRate", { rate: 6 });
+    const start = await n(page);
+    await until("frames under the throttle", async () => (await n(page)) > start + 60, 60000);
+    const late = [];
+    for (let k = 0; k < 8; k++) { const seen = await n(viewer); late.push((await n(page)) - seen); }
+    await session.send("Emulation.setCPUThrottlingRate", { rate: 1 });
+    late.sort((a, b) => a - b);
+    assert(late[4] < 40, `the throttled viewer falls behind by ${late} frames`);
+    await moves(page, srv, "the surgeon moves meanwhile");
+    await page.mouse.up();
+  },
+
+  async "the age shown is the age imposed: by the line, and by a page that does not draw"({ browser, srv }) {
+    const page = await ready(browser, srv);
+    const chip = () => page.evaluate(() => parseFloat(document.querySelector("#chip-age b").textContent));
+    const median = async () => { const seen = []; for (let k = 0; k < 15; k++) { await page.waitForTimeout(60); const ms = await chip(); if (Number.isFinite(ms)) seen.push(ms); } assert(seen.length > 5, "no age is shown"); return seen.sort((a, b) => a - b)[seen.length >> 1]; };
+    await page.waitForTimeout(600);
+    const none = await median();
+    for (const imposed of [120, 240]) {
+      await srv.poke({ set: { delay_ms: imposed } });
+      await page.waitForTimeout(900);
+      const shown = await median();
+      assert(Math.abs(shown - none - imposed) < 45, `${imposed} ms imposed on ${none.toFixed(0)}, shown ${shown.toFixed(0)}`);
+    }
+    await srv.poke({ set: { delay_ms: 0 } });
+    await page.waitForTimeout(600);
+    // what was not drawn is not echoed: while the page hangs, the commands grow old by as much
+    const echo = async () => { const s = await srv.poke(); return (s.now - s.echo) / 1e6; };
+    const fresh = await echo();
+    const hang = page.evaluate(() => { const end = performance.now() + 1200; while (performance.now() < end); });
+    const grown = await until("the echo grows old", async () => { const ms = await echo(); return ms > fresh + 500 ? ms : null; }, 1500);
+    await hang;
+    assert(grown > 500, `${grown}`);
+    await until("and fresh again", async () => (await echo()) < fresh + 300);
+  },
+
+  async "what comes late from before counts no more: a press of an old grant, a second copy of a stop, an old acknowledgement"({ browser, srv }) {
+    const page = await ready(browser, srv);
+    await moves(page, srv, "moves");
+    await srv.poke({ do: "grant" });
+    await until("a new grant ends the press of the old one", async () => (await srv.poke()).hand === 0);
+    await stays(srv, "with the button held over a new grant");
+    await page.mouse.up();
+    // one press of STOP through both doors; the second copy is late: after the re-arming, under a new grant
+    const once = await page.evaluate(() => { const id = crypto.randomUUID(); longhand.net.worker.postMessage({ t: "stop", site: "tianjin", id: 1, once: id }); return id; });
+    await until("stopped", async () => (await srv.poke()).state === "STOP");
+    await srv.poke({ do: "grant", set: { alarms: [] } });
+    const copy = await page.evaluate(async (id) => (await longhand.net.fetch("/stop", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ site: "tianjin", once: id }) })).status, once);
+    assert(copy === 200, `the late copy is answered with ${copy}`);
+    await page.evaluate((id) => longhand.net.worker.postMessage({ t: "stop", site: "tianjin", id: 2, once: id }), once);
+    await page.waitForTimeout(300);
+    let said = await srv.poke();
+    assert(said.state === "READY" && said.stops.length === 1, `a late copy of an old stop stopped again: ${said.state}, ${said.stops.length} stops`);
+    await page.keyboard.press("Escape");
+    await until("a new press of STOP counts", async () => { said = await srv.poke(); return said.state === "STOP" && said.stops.length === 2; });
+    await srv.poke({ do: "grant", set: { alarms: [] } });
+    // an acknowledgement with a stamp from before, or from the future, is not believed
+    const stamp = await page.evaluate(() => longhand.store.site.stamp);
+    const refused = async (words, drawn) => {
+      const low = (await srv.poke()).echo;
+      await page.evaluate((d) => { for (let k = 0; k < 5; k++) longhand.net.worker.postMessage({ t: "ack", n: 1, drawn: { tianjin: d } }); }, drawn);
+      for (let k = 0; k < 6; k++) { const s = await srv.poke(); assert(s.echo >= low && s.echo <= s.now, `${words}: echo ${s.echo} after ${low}, now ${s.now}`); await page.waitForTimeout(20); }
+    };
+    await refused("an old stamp", stamp - 2e9);
+    await refused("a stamp of the future", stamp + 60e9);
   },
 
   async "a whole case through the visible controls: approve, send, register, time-out, control, two screws"({ browser, srv }) {
