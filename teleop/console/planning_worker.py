@@ -1,13 +1,12 @@
-"""What runs in the planner's process: opens images, plans, grades every change, imports and exports. Plain values in and out.
+"""What runs in the planner's process: plans on opened images, grades every change, imports and exports. Plain values in and out.
 
-`make(cache, folders)` is the factory for `PlannerProcess`. Images that pages fetch are written to CACHE/images; a source is a
-folder with a CT (NIfTI, DICOM folder or zip) and, beside it, labels.
+`make(cache, folders)` is the factory for `PlannerProcess`.
 """
 
 import json
 import math
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ import numpy as np
 from scipy import ndimage
 
 from teleop.console.contracts import ConsoleError
-from teleop.console.volume import crop_box, pack, store
+from teleop.console.opened_images import Opened, OpenedImages
+from teleop.console.plan_lines import plan_items, read_markup, slicer_line
 from teleop.planning.grade import GradeError, frame_of, grade_screw
-from teleop.planning.images import ImageError, Volume, load_ct
-from teleop.planning.levels import LEVELS, Labels, load_labels
+from teleop.planning.images import ImageError
+from teleop.planning.levels import LEVELS
 from teleop.planning.plan import LinearTrajectory, Plan, PlanError, trajectory
 from teleop.planning.screws import image_ref, plan_screws
 
@@ -31,110 +31,12 @@ MARGINS = {
 PROFILE_STEP_MM = 1.0
 
 
-@dataclass
-class Opened:
-    """One opened image. case_id: of the hospital's case ("" for uploads); file_sha256: of the file as received."""
-
-    ct: Volume
-    labels: Labels | None
-    info: dict[str, Any]
-    case_id: str = ""
-    frames: dict[str, Any] = field(default_factory=dict)
-
-
 def make(cache: str, folders: dict[str, str] | None = None) -> "PlanningWorker":
     return PlanningWorker(Path(cache), {k: Path(v) for k, v in (folders or {}).items()})
 
 
-class PlanningWorker:
-    """See the module. `folders`: title -> folder that can be opened at any time; CACHE/series/<site> come by themselves."""
-
-    def __init__(self, cache: Path, folders: dict[str, Path]) -> None:
-        self.cache = cache
-        self.images = cache / "images"
-        self.images.mkdir(parents=True, exist_ok=True)
-        self.folders = folders
-        self._open: dict[str, Opened] = {}
-
-    # -- images -------------------------------------------------------------------------------------------------
-    def sources(self) -> list[dict[str, Any]]:
-        """What can be opened."""
-        found = [
-            {"kind": "series", "id": p.name, "title": p.name, "note": "series received from the hospital"}
-            for p in sorted((self.cache / "series").glob("*"))
-            if (p / "complete").exists()
-        ]
-        return found + [
-            {"kind": "folder", "id": title, "title": title, "note": "on this machine"} for title in self.folders
-        ]
-
-    def open(self, source: dict[str, Any]) -> dict[str, Any]:
-        """Read an image (once), write what pages fetch, return its description."""
-        kind, name = str(source.get("kind")), str(source.get("id", ""))
-        folder = {
-            "series": self.cache / "series" / name, "upload": self.cache / "uploads" / name, "folder": self.folders.get(name),
-        }.get(kind)  # fmt: skip
-        if folder is None or "/" in name or name.startswith(".") or not folder.is_dir():
-            raise ConsoleError("these images are not here any more: choose them again, or send them once more")
-        for opened in self._open.values():
-            if opened.info["source"] == {"kind": kind, "id": name}:
-                return opened.info
-        try:
-            ct = load_ct(find_image(folder))
-            label_file = find_labels(folder)
-            labels = load_labels(label_file, ct) if label_file else None
-        except (ImageError, ValueError, OSError, EOFError) as error:
-            raise ConsoleError(f"this is not a CT that can be planned on: {error}") from None
-        about: dict[str, Any] = {}
-        if (folder / "series.json").exists():
-            about = json.loads((folder / "series.json").read_text())
-        info = self._publish(ct, labels) | {
-            "source": {"kind": kind, "id": name}, "title": about.get("title") or title_of(kind, name, ct),
-            "site": name if kind == "series" else "", "case_id": about.get("case_id", ""),
-        }  # fmt: skip
-        self._open[info["id"]] = Opened(ct, labels, info, info["case_id"])
-        return info
-
-    def _publish(self, ct: Volume, labels: Labels | None) -> dict[str, Any]:
-        name = ct.hash()[:16]
-        mask = labels.volume.data if labels else np.zeros((0, 0, 0), dtype=np.uint8)
-        sx, sy, sz = (float(v) for v in ct.spacing_mm)
-        box = crop_box(mask, (sx, sy, sz)) if labels else tuple(slice(0, n) for n in ct.data.shape)
-        low = np.array([b.start for b in box])
-        affine = ct.lps_T_ijk.copy()
-        affine[:3, 3] = ct.to_lps(low[None].astype(float))[0]
-        voxels = np.clip(ct.data[box], -32768, 32767).astype(np.int16)
-        store(self.images / f"{name}.lhv.gz", pack(voxels, affine, sha256=ct.hash()))
-        centre = affine[:3, :3] @ ((np.array(voxels.shape) - 1) / 2) + affine[:3, 3]
-        info = {
-            "id": name, "volume": name, "labels": "", "ct_sha256": ct.hash(), "levels": [], "centre_lps_mm": centre.tolist(),
-            "shape": list(ct.data.shape), "spacing_mm": [sx, sy, sz],
-        }  # fmt: skip
-        if labels is not None:
-            # The 3-D view needs no more than about 1.4 mm: a quarter to an eighth of the bytes.
-            step = [max(1, round(1.4 / s)) for s in (sx, sy, sz)]
-            coarse = np.ascontiguousarray(mask[box][:: step[0], :: step[1], :: step[2]]).astype(np.uint8)
-            shown = affine.copy()
-            shown[:3, :3] = affine[:3, :3] * np.array(step)
-            store(self.images / f"{name}-labels.lhv.gz", pack(coarse, shown, names=labels.names, sha256=ct.hash()))
-            info |= {"labels": f"{name}-labels", "levels": [v for v in labels.levels if v[0] != "C"]}
-            hit = np.argwhere(coarse)
-            if len(hit):
-                info["centre_lps_mm"] = (shown[:3, :3] @ hit.mean(axis=0) + shown[:3, 3]).tolist()
-        return info
-
-    def _image(self, image: str) -> Opened:
-        if image not in self._open:
-            raise ConsoleError("the images are not open any more: choose the case again")
-        return self._open[image]
-
-    def _labels(self, image: str) -> tuple[Opened, Labels]:
-        opened = self._image(image)
-        if opened.labels is None:
-            raise ConsoleError(
-                "this CT came without vertebra labels: upload the label map beside it, or place lines by hand"
-            )
-        return opened, opened.labels
+class PlanningWorker(OpenedImages):
+    """See the module."""
 
     # -- screws -------------------------------------------------------------------------------------------------
     def auto_plan(self, image: str, levels: list[str] | None, kind: str) -> list[dict[str, Any]]:
@@ -317,75 +219,6 @@ class PlanningWorker:
         return [
             self._row(opened, self._graded(opened, replace(t, status="DRAFT", reasons=(), metrics={}))) for t in items
         ]
-
-
-def plan_items(raw: Any, opened: Opened) -> list[LinearTrajectory]:
-    """Lines of a plan.json. Raises PlanError for another CT."""
-    plan = Plan.from_json(raw)
-    if plan.ct.sha256 != opened.ct.hash():
-        raise PlanError("this plan was made on another CT")
-    return [t for t in plan.trajectories if t.has_line]
-
-
-def slicer_line(s: dict[str, Any]) -> dict[str, Any]:
-    """One screw as a Slicer Markups line, LPS millimetres; size in the description."""
-    points = [
-        {"label": label, "position": s[key], "positionStatus": "defined"}
-        for label, key in (("entry", "entry_lps_mm"), ("tip", "tip_lps_mm"))
-    ]
-    return {
-        "type": "Line", "name": s["id"], "coordinateSystem": "LPS", "coordinateUnits": "mm", "controlPoints": points,
-        "description": json.dumps({k: s[k] for k in ("kind", "level", "side_name", "diameter_mm", "length_mm")}),
-    }  # fmt: skip
-
-
-def read_markup(m: dict[str, Any], n: int) -> LinearTrajectory:
-    """A Slicer line (LPS or RAS) as a trajectory. Raises PlanError, KeyError, ValueError."""
-    flip = np.array([-1.0, -1.0, 1.0]) if m.get("coordinateSystem", "LPS") in ("RAS", "0", 0) else np.ones(3)
-    entry, tip = (np.array(p["position"], dtype=float) * flip for p in m["controlPoints"][:2])
-    try:
-        about = json.loads(m.get("description") or "{}")
-    except ValueError:
-        about = {}
-    length = float(np.linalg.norm(tip - entry))
-    return trajectory(
-        str(m.get("name") or f"line_{n}"), about.get("kind", "pedicle_screw"), entry, tip - entry, length,
-        float(about.get("diameter_mm", 6.0)), level=str(about.get("level", "")), side=str(about.get("side_name", "")), status="DRAFT",
-    )  # fmt: skip
-
-
-def title_of(kind: str, name: str, ct: Volume) -> str:
-    """A title without anything of a file's name when it was uploaded."""
-    return f"CT {ct.hash()[:6]}" if kind == "upload" else name
-
-
-def find_image(folder: Path) -> Path:
-    """The CT in a folder: a NIfTI called ct or image, a DICOM series in `dicom` or `series`, or the folder itself."""
-    for pattern in ("ct.nii.gz", "ct.nii", "*_ct.nii.gz", "image-*.nii.gz", "image-*.nii", "series/*.nii.gz"):
-        found = [p for p in sorted(folder.glob(pattern)) if "label" not in p.name and "seg" not in p.name]
-        if found:
-            return found[0]
-    for name in ("dicom", "series"):
-        if (folder / name).is_dir():
-            return folder / name
-    zips = sorted(folder.glob("*.zip"))
-    return zips[0] if zips else folder
-
-
-def find_labels(folder: Path) -> Path | None:
-    """The label map beside a CT, or None."""
-    for pattern in (
-        "labels*.nii.gz",
-        "labels*.nii",
-        "*_vert.nii.gz",
-        "*label*.nii.gz",
-        "*vertebrae*.nii.gz",
-        "*seg*.nii.gz",
-    ):
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[0]
-    return None
 
 
 def point(value: object) -> np.ndarray:

@@ -9,7 +9,8 @@ import pytest
 from safety.states import Mode
 from teleop.console.contracts import ConsoleError, Intent
 from teleop.console.live_sites import LinkSite, lps_from_base
-from teleop.console.planning_worker import PlanningWorker, number, point, read_markup, slicer_line
+from teleop.console.plan_lines import read_markup, slicer_line
+from teleop.console.planning_worker import PlanningWorker, number, point
 from teleop.master.command_maker import CommandMaker, Intention
 
 
@@ -163,23 +164,6 @@ def test_points_that_are_none_are_refused(bad):
 def test_sizes_that_are_none_are_refused(bad):
     with pytest.raises(ConsoleError):
         number(bad, 0.5, 15)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [{"kind": "folder", "id": "x"}, {"kind": "upload", "id": "../secrets"}, {"kind": "series", "id": ".."}, {}],
-)
-def test_only_known_sources_are_opened(tmp_path, source):
-    with pytest.raises(ConsoleError, match="not here any more"):
-        PlanningWorker(tmp_path, {}).open(source)
-
-
-def test_a_file_that_is_no_image_is_named_as_such(tmp_path):
-    folder = tmp_path / "uploads" / "abc"
-    folder.mkdir(parents=True)
-    (folder / "image-00000.nii").write_bytes(b"not an image at all")
-    with pytest.raises(ConsoleError, match="not a CT"):
-        PlanningWorker(tmp_path, {}).open({"kind": "upload", "id": "abc"})
 
 
 def test_a_plan_is_exported_as_a_sheet_for_paper_as_json_and_for_slicer(tmp_path):
