@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from sim.demo.judge import Truth, judge
-from sim.demo.outcome import Outcome, ScrewRow, SiteRow
+from sim.demo.judge import Truth, judge_screw
+from sim.demo.outcome import Outcome, SiteRow
 from sim.demo.prepare import Demo
 from sim.demo.watch import RoomWatch
-from sim.phantom import generate, grade_truth
 from sim.world_client import WorldClient
+from teleop.link.estimators import p50_p99
 
 #: Steps of a screw in which the guide is near its line, so that looking is worth the trouble.
 WORTH_A_LOOK = frozenset({"advance", "verified", "confirmed", "placed"})
@@ -125,25 +123,12 @@ class Bystander:
                 if p is None:
                     out.problems.append(f"{config.site} {screw}: was placed and is not in the plan that was sent")
                     continue
-                matrix = np.asarray(ref_T_ct, dtype=float).reshape(4, 4)
-                v = judge(truth, matrix, np.asarray(p["entry_lps_mm"]), np.asarray(p["tip_lps_mm"]))
-                graded = grade_truth(generate(config.seed), v.entry_lps_mm, v.tip_lps_mm, p["diameter_mm"], p["level"])
-                out.screws.append(ScrewRow(
-                    config.site, p["level"], p["side"], v.entry_error_mm, v.axis_error_deg, v.total_error_mm, p["grade"] or "?",
-                    graded["grade"], seconds,
-                ))  # fmt: skip
+                out.screws.append(judge_screw(config.site, config.seed, p, truth, ref_T_ct, seconds))
             log: Path | None = self.demo.log_of(config.site)
             if log is None:
                 out.problems.append(f"{config.site}: no session log was written")
             out.sites.append(SiteRow(
-                config.site, profile, _percentiles(room.rtts), _percentiles(loop_ages_ms.get(config.site, ())), room.holds,
+                config.site, profile, p50_p99(room.rtts), p50_p99(loop_ages_ms.get(config.site, ())), room.holds,
                 str(log) if log else "", log is not None and verify([log]).ok,
             ))  # fmt: skip
         return out
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {"p50": float("nan"), "p99": float("nan")}
-    p50, p99 = np.percentile(np.asarray(values), [50, 99])
-    return {"p50": float(p50), "p99": float(p99)}

@@ -4,12 +4,15 @@ Frames: `world` is the simulator's; `ct` the phantom's images (LPS, here in metr
 patient. Errors are reported in millimetres and degrees.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.demo.outcome import ScrewRow
+from sim.phantom import generate, grade_truth
 from teleop.case.guide import guide_error
 from teleop.geometry import pose_to_matrix
 
@@ -72,3 +75,17 @@ def judge(
     return Verdict(
         error.lateral_m * 1e3, float(np.degrees(error.angle_rad)), total * 1e3, entry_true * 1e3, tip_true * 1e3
     )
+
+
+def judge_screw(
+    site: str, seed: int, planned: Mapping[str, Any], truth: Truth, ref_T_ct: Sequence[float], seconds: float
+) -> ScrewRow:
+    """One placed screw as a row of the outcome; takes seconds of a core. seed: the room's, which made its patient; planned:
+    {level, side, grade, diameter_mm, entry_lps_mm, tip_lps_mm}; ref_T_ct: 16 numbers; seconds it took to place."""
+    matrix = np.asarray(ref_T_ct, dtype=float).reshape(4, 4)
+    v = judge(truth, matrix, np.asarray(planned["entry_lps_mm"]), np.asarray(planned["tip_lps_mm"]))
+    graded = grade_truth(generate(seed), v.entry_lps_mm, v.tip_lps_mm, planned["diameter_mm"], planned["level"])
+    return ScrewRow(
+        site, planned["level"], planned["side"], v.entry_error_mm, v.axis_error_deg, v.total_error_mm, planned["grade"] or "?",
+        graded["grade"], seconds,
+    )  # fmt: skip

@@ -8,20 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from sim.demo.fault import FaultPlan, Striker
-from sim.demo.judge import Truth, judge
-from sim.demo.outcome import FaultRow, Outcome, ScrewRow, SiteRow
+from sim.demo.judge import Truth, judge_screw
+from sim.demo.outcome import FaultRow, Outcome, SiteRow
 from sim.demo.prepare import OWN_PROCESSES, Demo, prepare
 from sim.demo.processes import processes
 from sim.demo.travel import travel_after
 from sim.demo.watch import EventLines, RoomWatch
-from sim.phantom import generate, grade_truth
 from sim.world_client import WorldClient
 from teleop.launch import shm
 from teleop.launch.runner import Ended, Line, Runner
+from teleop.link.estimators import p50_p99
 
 #: A demo that takes longer than this per site is ended (s).
 SITE_LIMIT_S = 300.0
@@ -101,7 +100,6 @@ class DemoRun:
     # --- while it runs ---------------------------------------------------------------------------------------------
 
     def _treat(self, demo: Demo) -> None:
-        self._demo = demo
         runner = Runner(processes(demo))
         self._log = (demo.out / "processes.log").open("w", buffering=1)
         self._begin = time.monotonic()
@@ -223,19 +221,6 @@ class DemoRun:
         # Grading needs seconds of a core: afterwards, when no motion can suffer from it.
         self.watched.judged[key] = (truth, (end_ns - self.watched.started[key]) * 1e-9)
 
-    def _verdict(self, key: tuple[str, str], truth: Truth, seconds: float) -> ScrewRow:
-        site, screw = key
-        plan = self.watched.plans[site][screw]
-        ref_T_ct = np.asarray(self.watched.registrations[site]["ref_T_ct"], dtype=float).reshape(4, 4)
-        entry, tip = np.asarray(plan["entry_lps_mm"]), np.asarray(plan["tip_lps_mm"])
-        verdict = judge(truth, ref_T_ct, entry, tip)
-        seed = next(c.seed for c in self._demo.configs if c.site == site)
-        graded = grade_truth(generate(seed), verdict.entry_lps_mm, verdict.tip_lps_mm, plan["diameter_mm"], plan["level"])
-        return ScrewRow(
-            site, plan["level"], plan["side"], verdict.entry_error_mm, verdict.axis_error_deg, verdict.total_error_mm,
-            plan["grade"], graded["grade"], seconds,
-        )
-
     def _measure_usage(self, runner: Runner, demo: Demo) -> None:
         """Memory (proportional share) and CPU since start of each site's processes; a ward's, in equal parts."""
         elapsed = max(time.monotonic() - self._begin, 1.0)
@@ -268,13 +253,15 @@ class DemoRun:
     def _conclude(self, demo: Demo) -> None:
         from safety.log.verify import verify
 
-        for key, (truth, seconds) in self.watched.judged.items():
-            self.outcome.screws.append(self._verdict(key, truth, seconds))
+        seeds = {c.site: c.seed for c in demo.configs}
+        for (site, screw), (truth, seconds) in self.watched.judged.items():
+            planned, ref_T_ct = self.watched.plans[site][screw], self.watched.registrations[site]["ref_T_ct"]
+            self.outcome.screws.append(judge_screw(site, seeds[site], planned, truth, ref_T_ct, seconds))
         self.outcome.expected_screws = sum(len(p) for p in self.watched.plans.values()) or demo.screws_per_site * len(demo.configs)
         for config, profile in zip(demo.configs, demo.profiles, strict=True):
             log = demo.log_of(config.site)
             link = self.watched.links.get(config.site, {})
-            none = {"p50": float("nan"), "p99": float("nan")}
+            none = p50_p99(())
             memory, cpu = self.watched.usage.get(config.site, (0.0, 0.0))
             verifies = False
             if log is None:

@@ -6,6 +6,7 @@ of the probes, jitter from the send times in the headers (RFC 3550, 6.4.1), queu
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: A path that has been silent for this long is dead. Probes come every 50 ms, so five in a row are missing.
@@ -215,3 +216,11 @@ def quantile(sorted_ns: list[int], q: float) -> float | None:
     if not sorted_ns:
         return None
     return sorted_ns[min(len(sorted_ns) - 1, int(q * len(sorted_ns)))] / 1e6
+
+
+def p50_p99(values: Sequence[float]) -> dict[str, float]:
+    """{"p50", "p99"} (nearest rank) of values in any order, in their own unit; NaN for none."""
+    ordered = sorted(values)
+    if not ordered:
+        return {"p50": float("nan"), "p99": float("nan")}
+    return {name: ordered[min(len(ordered) - 1, int(q * len(ordered)))] for name, q in (("p50", 0.5), ("p99", 0.99))}

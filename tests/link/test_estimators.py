@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from teleop.link.estimators import DEAD_AFTER_NS, PathHealth
+from teleop.link.estimators import DEAD_AFTER_NS, PathHealth, p50_p99
 
 MS = 1_000_000
 
@@ -107,3 +107,9 @@ def test_nonsense_round_trips_are_ignored() -> None:
     h.round_trip(0, -5, 0)
     h.round_trip(0, 10**12, 0)
     assert h.stats(0).rtt_ms_p50 is None and h.clock(0) is None
+
+
+def test_the_middle_and_the_hundredth_worst_of_any_order_and_none_of_nothing() -> None:
+    assert p50_p99([float(v) for v in reversed(range(1, 201))]) == {"p50": 101.0, "p99": 199.0}
+    assert p50_p99([7.0]) == {"p50": 7.0, "p99": 7.0}
+    assert all(v != v for v in p50_p99(()).values())

@@ -26,6 +26,7 @@ from teleop.case.console_log import Actions, ConsoleLog, log_of_list
 from teleop.case.console_session import ConsoleSession
 from teleop.case.script import Script
 from teleop.case.site_list import sessions_of
+from teleop.link.estimators import p50_p99
 
 #: The session in hand is pumped with whatever arrives and at least this often (ms), commands go out at 100 Hz; the others
 #: only wait and are pumped a hundred times a second.
@@ -68,13 +69,6 @@ def logging_of(plan: dict[str, Any], sessions: list[ConsoleSession]) -> tuple[Co
     """The console's own log (when the list names a folder for it), who carries checkpoints, and who tells of actions."""
     log = log_of_list(plan, simulated=True)
     return log, Carrier(sessions, log), Actions(log, {s.name: s for s in sessions}) if log is not None else None
-
-
-def _percentiles(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values)
-    if not ordered:
-        return {"p50": float("nan"), "p99": float("nan")}
-    return {"p50": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
 
 
 def _urgent() -> str:
@@ -140,8 +134,8 @@ def main(argv: list[str] | None = None) -> int:
             in_hand.link.wait(PUMP_MS)
         for session in sessions:
             report(
-                "link", session.name, rtt_ms=_percentiles(rtts[session.name]),
-                loop_age_ms=_percentiles(list(session.loop_ages_ms)), stats=session.link.stats(),
+                "link", session.name, rtt_ms=p50_p99(rtts[session.name]),
+                loop_age_ms=p50_p99(list(session.loop_ages_ms)), stats=session.link.stats(),
                 counts=session.status.get("counts", {}),
             )
         if script.error is not None:
