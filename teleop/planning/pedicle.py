@@ -61,6 +61,17 @@ class Problem:
     facet: np.ndarray
     y_back: float
 
+    @property
+    def grids(self) -> tuple[Any, Any, Any, float, float, Any]:
+        """What every search begins with: fields, their place, the side and the pose's origin."""
+        a = self.anatomy
+        return a.solid, a.guarded, a.low, a.step, self.sign, self.isthmus.centre
+
+    @property
+    def dorsal(self) -> tuple[float, Any, float]:
+        """What every search knows of the side where a screw enters."""
+        return self.y_back, self.facet, self.anatomy.margins.facet
+
     def y_at(self, share: float) -> float:
         """The y (v mm) at a share of the body's depth, counted from its back wall."""
         f = self.anatomy.frame
@@ -68,23 +79,16 @@ class Problem:
 
     def score(self, pose: np.ndarray, y_tip: float, give_up: float = -50.0) -> np.ndarray:
         """(5,) [clear, s_entry, -, s_tip, facet distance], see `search.evaluate`."""
-        a, out = self.anatomy, np.zeros(5)
-        search.evaluate(
-            a.solid,
-            a.guarded,
-            a.low,
-            a.step,
-            self.sign,
-            self.isthmus.centre,
-            pose,
-            y_tip,
-            self.y_back,
-            self.facet,
-            a.margins.facet,
-            give_up,
-            out,
-        )
+        out = np.zeros(5)
+        search.evaluate(*self.grids, pose, y_tip, *self.dorsal, give_up, out)
         return out
+
+    def clearest_from(self, pose: np.ndarray, last_mm: float) -> tuple[float, np.ndarray]:
+        """(radius allowed by the margins, pose) on top of the hill that `pose` stands on; steps end below `last_mm`."""
+        value, found = search.climb_clearance(
+            *self.grids, pose, self.y_at(SIZING_DEPTH), *self.dorsal, 0.8, np.deg2rad(2.5), last_mm
+        )
+        return float(value), found
 
     def axis(self, pose: np.ndarray) -> np.ndarray:
         return np.array(search.direction(self.sign, pose[2], pose[3]))
@@ -109,7 +113,6 @@ def prior_angles(p: Problem, level: str) -> np.ndarray:
 
 def starts(p: Problem, level: str) -> np.ndarray:
     """(k, 5) best poses of the coarse grid, clear first."""
-    a = p.anatomy
     reach = max(1.0, min(4.0, p.isthmus.width / 2.0 - 1.0))
     high = max(1.0, min(5.0, p.isthmus.height / 2.0 - 2.0))
     prior = prior_angles(p, level)
@@ -117,7 +120,7 @@ def starts(p: Problem, level: str) -> np.ndarray:
     avs = avs[np.abs(avs - prior[0]) < np.deg2rad(24.0)]
     bvs = np.deg2rad(np.arange(-16.0, 16.1, 4.0))
     return search.coarse_search(
-        a.solid, a.guarded, a.low, a.step, p.sign, p.isthmus.centre, p.y_at(SIZING_DEPTH), p.y_back, p.facet, a.margins.facet,
+        *p.grids, p.y_at(SIZING_DEPTH), *p.dorsal,
         np.linspace(-reach, reach, 5), np.linspace(-high, high, 5), avs, bvs, 24,
     )  # fmt: skip
 
@@ -137,22 +140,7 @@ def best_clearance(p: Problem, level: str) -> tuple[float, np.ndarray, np.ndarra
         if len(tried) >= (3 if a.step > 0.5 else 8):
             break
         tried.append(row[1:])
-        value, found = search.climb_clearance(
-            a.solid,
-            a.guarded,
-            a.low,
-            a.step,
-            p.sign,
-            p.isthmus.centre,
-            row[1:].copy(),
-            p.y_at(SIZING_DEPTH),
-            p.y_back,
-            p.facet,
-            a.margins.facet,
-            0.8,
-            np.deg2rad(2.5),
-            0.04 if a.step > 0.5 else 0.02,
-        )
+        value, found = p.clearest_from(row[1:].copy(), 0.04 if a.step > 0.5 else 0.02)
         if value > best:
             best, pose = value, found
     return best, pose, coarse
@@ -220,29 +208,10 @@ def _polish(
     p: Problem, pose: np.ndarray, need: float, prior: np.ndarray, rod: np.ndarray, rod_weight: float
 ) -> tuple[float, float, np.ndarray]:
     """Climb the utility from a pose for the deepest tip that is safe there: a line that is safe to 60 % of the body may meet its side wall at 72 %."""
-    a = p.anatomy
     result: tuple[float, float, np.ndarray] = (-1e9, -99.0, pose)
     for share in (TIP_TARGET - 0.06, SIZING_DEPTH, 0.45):
         result = search.climb_utility(
-            a.solid,
-            a.guarded,
-            a.low,
-            a.step,
-            p.sign,
-            p.isthmus.centre,
-            pose.copy(),
-            need,
-            prior,
-            p.y_at(share),
-            p.y_back,
-            p.facet,
-            a.margins.facet,
-            rod,
-            rod_weight,
-            1.5,
-            0.8,
-            np.deg2rad(2.5),
-            0.05,
+            *p.grids, pose.copy(), need, prior, p.y_at(share), *p.dorsal, rod, rod_weight, 1.5, 0.8, np.deg2rad(2.5), 0.05
         )
         if result[0] > -1e8:
             break
@@ -310,23 +279,7 @@ def plan_pedicle(
 
         proof = prove(p, smallest, radius_max)
         if "pose" in proof:  # the bound's search met a pose the climber had missed: climb from there
-            a = anatomy
-            value, found = search.climb_clearance(
-                a.solid,
-                a.guarded,
-                a.low,
-                a.step,
-                p.sign,
-                p.isthmus.centre,
-                np.array(proof.pop("pose")),
-                p.y_at(SIZING_DEPTH),
-                p.y_back,
-                p.facet,
-                a.margins.facet,
-                0.8,
-                np.deg2rad(2.5),
-                0.04,
-            )
+            value, found = p.clearest_from(np.array(proof.pop("pose")), 0.04)
             if value > radius_max:
                 radius_max, pose = value, found
     if radius_max < smallest:
