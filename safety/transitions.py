@@ -146,7 +146,10 @@ def take_over(s: Situation, out: list[Output]) -> None:
     remember_former(s)
     s.auth = authority.take_over(s.auth)
     fresh_stream(s)
-    s.local_stop = ""
+    if s.state is State.STOP:
+        s.local_stop = s.reason  # the table has the arm, and re-arms it before it moves it
+    elif s.state is not State.LOCAL:
+        s.local_stop = ""
     s.alarms = alarms.raised(s.alarms, "take_over", "the bedside took over", s.now)
     if s.state is not State.LOCAL:
         move_to(s, out, State.LOCAL, "the bedside took over", "bedside")

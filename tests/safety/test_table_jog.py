@@ -236,6 +236,21 @@ def test_anybodys_stop_ends_it_and_it_waits_for_the_rearming_at_the_table() -> N
     assert t.s.lease is None and t.s.state is State.READY
 
 
+def test_a_stop_from_before_the_take_over_waits_for_the_rearming_too_and_a_second_take_over_does_not_forget_it() -> None:
+    t = Table(require_rehearsal=False)
+    t.active()
+    t.stop()
+    assert t.s.state is State.STOP
+    t.seq, t.tip = 0, HOME
+    for again in range(2):
+        t.must("take_over")
+        t.table(press=0)
+        assert "re-arm at the table first" in words(t.table(press=1 + again))
+    t.must("rearm")
+    t.table(press=0)
+    assert t.leases(t.table(press=5))
+
+
 @pytest.mark.parametrize("what", ["recorder", "case", "force", "tracking", "disk", "late"])
 def test_what_ends_a_surgeons_motion_ends_the_tables(what: str) -> None:
     t = Table().taken().pressed()
