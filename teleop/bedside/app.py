@@ -139,7 +139,11 @@ class BedsideServer:
             reply = {"ok": sent, "error": "this question is no longer open"}
         elif message.get("call") == "order" and args.get("op") in ORDERS:
             op = str(args["op"])
-            params = {k: v for k, v in args.items() if k in ("on", "id", "why")}
+            params = {k: v for k, v in args.items() if k in ("on", "why", "question")}
+            if op == "case.ask_expert":
+                params["by"] = name
+            elif "request" in args:
+                params["id"] = args["request"]
             answer = await self.side.order(op, **params)
             self.journal.write(name, "order", op=op, ok=answer.get("ok"), reason=answer.get("reason", ""))
             reply = {"ok": True, "value": {k: v for k, v in answer.items() if k not in ("t", "data")}}

@@ -24,6 +24,8 @@ ORDERS = frozenset(
         "case.describe",
         "case.breath_hold",
         "case.retreat",
+        "case.ask_expert",
+        "case.withdraw_request",
     }
 )
 #: A status older than this is stale: 10 Hz when idle. ns
@@ -40,6 +42,7 @@ class TableSide:
         self.questions: dict[int, dict[str, Any]] = {}
         self.answered: list[dict[str, Any]] = []
         self.case: dict[str, Any] = {}
+        self.requests: list[dict[str, Any]] = []
         self.picture: dict[str, Any] | None = None
         self.changed = asyncio.Event()
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -50,7 +53,7 @@ class TableSide:
 
     async def run(self) -> None:
         """Keep both doors open and the case's description fresh, until cancelled."""
-        await asyncio.gather(self.governor.run(), self.desk.run(), self._describe(), self._beat())
+        await asyncio.gather(self.governor.run(), self.desk.run(), self._describe(), self._requests(), self._beat())
 
     def _from_governor(self, message: dict[str, Any]) -> None:
         if message["t"] == "status":
@@ -91,6 +94,16 @@ class TableSide:
                 self.case = {k: v for k, v in reply.items() if k not in ("t", "id", "series")}
                 self.changed.set()
             await asyncio.sleep(1.0)
+
+    async def _requests(self) -> None:
+        """What became of the requests for an expert; asked beside the case's description, which may wait for a person."""
+        while True:
+            if self.desk.up:
+                reply = await self.order("case.requests")
+                if reply.get("ok") and reply["requests"] != self.requests:
+                    self.requests = reply["requests"]
+                    self.changed.set()
+            await asyncio.sleep(0.5)
 
     async def order(self, op: str, **params: Any) -> dict[str, Any]:
         """Give an order as `bedside`; the site's reply, or why there is none."""
@@ -138,6 +151,7 @@ class TableSide:
             "governor_up": self.governor.up,
             "desk_up": self.desk.up,
             "case": self.case,
+            "requests": self.requests[-3:],
             "picture": self.picture,
             "jog": self.hand.frame(),
             "questions": [{k: v for k, v in q.items() if k != "seen"} for q in self.questions.values()],

@@ -48,6 +48,7 @@ def command(
     device: Annotated[list[str] | None, typer.Option(metavar="NAME|MODULE:FUNCTION[:ARGUMENT]", help=DEVICE_HELP)] = None,
     cameras: Annotated[bool, typer.Option("--cameras/--no-cameras", help="simulated hospitals have cameras")] = True,
     on_call: Annotated[list[str] | None, typer.Option(help="name of an expert on call for consultations; repeatable")] = None,
+    roster: Annotated[Path | None, typer.Option(help="TOML file of shifts that says who is on call (docs/scale.md), instead of --on-call")] = None,
     janus: Annotated[Path | None, typer.Option(help="folder of launch/janus.launch.yaml: a video room for many viewers")] = None,
     pager: Annotated[str | None, typer.Option(help="program that is run with NAME and TEXT when an expert on call is wanted")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for plans, images, logs (default: a temporary one)")] = None,
@@ -65,6 +66,9 @@ def command(
     options = Options(folder, sites, port, host, tls_cert, tls_key, connect, list(images or []), surgeon, list(expert or []), seed,
                       profile, driver, arm, doctor, browser and not json, json, list(device or []))  # fmt: skip
     options.cameras, options.on_call, options.pager, options.janus = cameras, list(on_call or []), pager, janus
+    if roster is not None and on_call:
+        raise typer.BadParameter("give --on-call or --roster, not both", param_hint="--roster")
+    options.roster = roster
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -79,6 +83,7 @@ class Options:
     on_call: list[str] = []  # noqa: RUF012  (replaced, never changed)
     pager: str | None = None
     janus: Path | None = None
+    roster: Path | None = None
 
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
@@ -103,6 +108,7 @@ async def run(o: Options) -> int:
     from teleop.console.hub import Hub
     from teleop.console.native import NativeHands, open_device
     from teleop.console.planner_process import PlannerProcess
+    from teleop.console.roster import RosterError
     from teleop.console.serve import bind, check_tls, serve
     from teleop.console.signin import Tokens
 
@@ -121,6 +127,12 @@ async def run(o: Options) -> int:
         hub.journal.also = Actions(log, {link.name: link.session for link in links}).took
     hub.native = native
     hub.together.equip(links, o.on_call, o.pager, o.janus)
+    hub.together.site_requests.console = key_name or "console"
+    if o.roster is not None:
+        try:
+            hub.together.use_roster(o.roster)
+        except RosterError as error:
+            raise ConsoleError(str(error)) from None
     tokens = Tokens()
     issued = {o.surgeon: tokens.issue(Principal(o.surgeon, Role.SURGEON, key_name))}
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}

@@ -177,6 +177,7 @@ def make_app(
     @asynccontextmanager
     async def life(app: Starlette) -> AsyncIterator[None]:
         await hub.start()
+        hub.together.start()
         looking = asyncio.create_task(cockpit.run())
         try:
             yield

@@ -59,6 +59,9 @@ class Request:
     opened: dict[str, float] = field(default_factory=dict)
     state: str = "open"
     escalated: bool = False
+    #: Asked at a hospital's bedside page, not at a page of this console; its images are fetched from there.
+    bedside: bool = False
+    answer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,31 @@ def ask(s: State, who: Person, site: str, case: str, question: str, now: Now) ->
     return replace(s, serial=r.id, requests=(*s.requests[-49:], r)), [*effects, Tell()]
 
 
+def asked_at_bedside(s: State, by: str, site: str, question: str, age_ms: float, now: Now) -> Result:
+    """A hospital's own request came over its line, asked `age_ms` ago. Everybody on call is told; when none of them has a page
+    open here, everybody here who may advise is told at once: a county doctor who waits should not wait for a minute in vain."""
+    r = Request(
+        s.serial + 1, by, site, "", question.strip()[:TEXT_MAX], now.mono - int(age_ms * 1e6), now.utc - age_ms / 1e3, bedside=True
+    )
+    present = {p.name for p in s.people.values() if p.role in ADVISERS}
+    here = [n for n in s.on_call if n in present]
+    names = list(s.on_call) if here else [*s.on_call, *sorted(present - set(s.on_call))]
+    r = replace(r, told={n: _ms(r, now) for n in names if n in present}, escalated=not here and bool(present))
+    effects: list[Effect] = [Alert(n, _asks(r), r.id) for n in names]
+    details = {"id": r.id, "site": site, "question": r.question, "on_call": list(s.on_call), "told": sorted(r.told), "after_ms": round(age_ms, 1)}
+    effects.append(Log(by, "consult.request", details | {"bedside": True}))
+    return replace(s, serial=r.id, requests=(*s.requests[-49:], r)), [*effects, Tell()]
+
+
+def withdrawn(s: State, serial: int, now: Now) -> Result:
+    """The hospital took its request back."""
+    r = _request(s, serial)
+    if r.state != "open":
+        return s, []
+    s = _with_request(s, replace(r, state="withdrawn"))
+    return s, [Log(r.by, "consult.withdrawn", {"id": r.id, "after_ms": round(_ms(r, now), 1)}), Tell()]
+
+
 def look_at(s: State, who: Person, serial: int, what: str, now: Now) -> Result:
     """A person saw a request (what = "seen"), or has its images on the screen ("opened"): the time is measured once."""
     r = _request(s, serial)
@@ -243,14 +271,22 @@ def close_request(s: State, who: Person, serial: int, answer: str, now: Now) -> 
         raise ConsoleError("this request is closed already")
     if who.name != r.by and who.role not in ADVISERS:
         raise ConsoleError(f"{r.by} asked this: only they or an adviser close it")
-    s = _with_request(s, replace(r, state="closed"))
+    s = _with_request(s, replace(r, state="closed", answer=answer.strip()[:TEXT_MAX]))
     return s, [Log(who.name, "consult.closed", {"id": r.id, "answer": answer.strip()[:TEXT_MAX], "after_ms": round(_ms(r, now), 1)}), Tell()]
 
 
 def duty(s: State, who: Person, names: list[str], now: Now) -> Result:
     """Who is on call."""
     clean = tuple(dict.fromkeys(n.strip()[:40] for n in names if n.strip()))[:50]
-    return replace(s, on_call=clean), [Log(who.name, "consult.on_call", {"names": list(clean)}), Tell()]
+    present = {p.name for p in s.people.values() if p.role in ADVISERS}
+    effects: list[Effect] = [Log(who.name, "consult.on_call", {"names": list(clean)})]
+    requests = []
+    for r in s.requests:
+        # whoever comes on call takes over what nobody has opened yet
+        new = [n for n in clean if n not in s.on_call and n not in r.told and n != r.by] if r.state == "open" and not r.opened else []
+        effects += [Alert(n, _asks(r), r.id) for n in new]
+        requests.append(replace(r, told={**r.told, **{n: _ms(r, now) for n in new if n in present}}) if new else r)
+    return replace(s, on_call=clean, requests=tuple(requests)), [*effects, Tell()]
 
 
 # -- invitations ------------------------------------------------------------------------------------------------------
@@ -395,7 +431,7 @@ def document(s: State, name: str, role: Role, utc: float) -> dict[str, Any]:
     return {
         "requests": [
             {"id": r.id, "by": r.by, "site": r.site, "case": r.case, "question": r.question, "utc": r.utc, "state": r.state,
-             "told": r.told, "seen": r.seen, "opened": r.opened, "escalated": r.escalated}
+             "told": r.told, "seen": r.seen, "opened": r.opened, "escalated": r.escalated, "bedside": r.bedside, "answer": r.answer}
             for r in s.requests
         ],
         "invitations": [

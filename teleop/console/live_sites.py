@@ -25,6 +25,8 @@ from teleop.master.command_maker import Intention, Phase
 
 PUMP_S = 0.005
 DESCRIBE_S = 1.0
+#: How often a hospital is asked whether its bedside asks for an expert (s).
+REQUESTS_S = 1.0
 STATS_NS = 200_000_000
 #: Orders that wait for a person at the bedside, or for a planner, may take this long.
 SLOW_S = 170.0
@@ -61,6 +63,8 @@ class LinkSite:
         #: The newest stored path: its hash, and rows of [s (m), x, y, z, qx, qy, qz, qw] of the guide along it (base frame).
         self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self._closed = False
+        #: What the hospital's bedside asks of experts, as it came last (`teleop.case.expert_requests`).
+        self.requests: list[dict[str, Any]] = []
         #: The line that all sites of this console share, when its rate was given: what can wait asks it.
         self.line: SharedLine | None = None
 
@@ -70,7 +74,7 @@ class LinkSite:
         loop = asyncio.get_running_loop()
         for number in self.session.link.fds():  # type: ignore[attr-defined]
             loop.add_reader(number, self._wake.set)
-        self._tasks = [asyncio.create_task(self._pump()), asyncio.create_task(self._describe())]
+        self._tasks = [asyncio.create_task(t) for t in (self._pump(), self._describe(), self._hear_requests())]
 
     async def close(self) -> None:
         self._closed = True
@@ -99,6 +103,19 @@ class LinkSite:
             if self.session.up:
                 self._take_description(await self._ask("case.describe", {}, 5.0))
             await asyncio.sleep(DESCRIBE_S)
+
+    async def _hear_requests(self) -> None:
+        while True:
+            if self.session.up:
+                reply = await self._ask("case.requests", {}, 5.0)
+                if reply.get("ok") and isinstance(reply.get("requests"), list):
+                    half = float(self._link.get("rtt_ms") or 0.0) / 2
+                    self.requests = [{**r, "age_ms": float(r["age_ms"]) + half} for r in reply["requests"]]
+            await asyncio.sleep(REQUESTS_S)
+
+    async def tell_request(self, number: int, facts: dict[str, Any]) -> dict[str, Any]:
+        """Tell the hospital what became of its request; its reply."""
+        return await self._ask("case.consult", {"id": number, **facts}, 5.0)
 
     def _take_description(self, reply: dict[str, Any]) -> None:
         if not reply.get("ok"):

@@ -20,6 +20,8 @@ import msgpack
 
 from teleop.console import consultation as c
 from teleop.console.contracts import ConsoleError, Principal, Role
+from teleop.console.roster import Roster, RosterError, on_call, read_roster
+from teleop.console.site_requests import SiteRequests
 
 if TYPE_CHECKING:  # the media engine is 100 MB of library: loaded when somebody first wants pictures
     from teleop.console.media import MediaDesk
@@ -40,6 +42,10 @@ class Together:
         self.state = c.State()
         self.hosts: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
+        self.site_requests = SiteRequests("console")
+        self._roster_file: Path | None = None
+        self._roster: Roster | None = None
+        self._roster_read = (0, 0)
         self._media: MediaDesk | None = None
         #: Called with the media desk when it is first wanted, to bring the hospitals' trunks.
         self.bring_trunks: Callable[[MediaDesk], None] | None = None
@@ -125,8 +131,7 @@ class Together:
         return ""
 
     def enter(self, page_id: str, who: Principal) -> None:
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._ticks())
+        self.start()
         person = c.Person(who.name, who.role, who.key.removeprefix("inv:") if who.key.startswith("inv:") else "")
         self.do(c.joined(self.state, page_id, person, self.now()))
 
@@ -145,7 +150,39 @@ class Together:
     async def _ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
+            self.change_shift()
             self.do(c.tick(self.state, self.now()))
+            self.site_requests.hear(self._hub.sites, lambda: self.state, self.do, self.now)
+            await self.site_requests.tell(self._hub.sites, self.state)
+
+    def start(self) -> None:
+        """Begin to look at hospitals' requests and at the clock, also while no page is open. Call inside the running loop."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._ticks())
+
+    # -- who is on call -------------------------------------------------------------------------------------------
+    def use_roster(self, file: Path) -> None:
+        """From now on the roster says who is on call. Raises RosterError."""
+        self._roster_file, self._roster = file, read_roster(file)
+        self._roster_read = _stamp(file)
+        self.change_shift()
+
+    def change_shift(self) -> None:
+        """Follow the roster: whoever comes on call hears of open requests. A changed file is read again; one that cannot be
+        used leaves the old roster in force, and says so."""
+        file = self._roster_file
+        if file is None or self._roster is None:
+            return
+        if (stamp := _stamp(file)) != self._roster_read:
+            self._roster_read = stamp
+            try:
+                self._roster = read_roster(file)
+                self._hub.journal.write("server", "roster.read", file=str(file), revision=self._roster.revision)
+            except RosterError as error:
+                self._hub.event("roster", f"{error}; revision {self._roster.revision} stays in force", priority="medium")
+        names = on_call(self._roster, time.time())
+        if names != self.state.on_call:
+            self.do(c.duty(self.state, c.Person("roster", Role.SURGEON), list(names), self.now()))
 
     # -- invitations ----------------------------------------------------------------------------------------------
     def invite(self, who: c.Person, name: str, role: Role, seconds: float, case: str) -> str:
@@ -222,6 +259,15 @@ class Together:
             "pointers": c.pointer_rows(self.state, time.time()),
             "speaking": {n: list(to) for n, to in self._media.voices.speaking().items()} if self._media is not None else {},
         }
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    """When the file changed and how long it is; (0, 0) while it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
 
 
 def _token_id(token: str) -> str:

@@ -17,9 +17,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from teleop.bedside.app import BedsideServer
+from teleop.bedside.room import TableSide
+from teleop.case.expert_requests import OPS
 from teleop.console.app import make_app
 from teleop.console.contracts import Principal, Role
 from teleop.console.hub import Hub
+from teleop.console.journal import Journal
 from teleop.console.planner_process import PlannerProcess
 from teleop.console.serve import bind, serve
 from teleop.console.signin import Tokens
@@ -55,6 +59,31 @@ class Pattern:
         return made
 
 
+class County(FakeSite):
+    """A hospital whose images can be fetched; its "line" takes no time."""
+
+    async def fetch_series(self, folder: Path, progress) -> None:
+        progress(1.0)
+
+
+class Table(TableSide):
+    """The bedside of a fake hospital: no sockets, orders about experts go to the shipped machine of the site's end."""
+
+    def __init__(self, site: FakeSite, folder: Path) -> None:
+        super().__init__(site.name, folder / "no-governor.sock", folder / "no-desk.sock")
+        self.fake = site
+        self.governor.up = self.desk.up = True
+
+    async def run(self) -> None:
+        while True:
+            self._from_governor({"t": "status", "state": "READY", "stamp": time.monotonic_ns(), "blockers": [], "alarms": []})
+            self.requests = (await self.order("case.requests"))["requests"]
+            await asyncio.sleep(0.05)
+
+    async def order(self, op: str, **params):
+        return self.fake.expert(op, **params) if op in OPS else {"ok": True, "reason": ""}
+
+
 def room_source(case: Path, bones: Path | None):
     from sim.pictures.cameras import nominal_view
     from sim.pictures.source import RoomSource
@@ -72,7 +101,7 @@ async def main() -> None:
     parser.add_argument("--bones", type=Path)
     parser.add_argument("--planning", type=Path, help="plan for real on the images of this folder")
     args = parser.parse_args()
-    sites = [FakeSite("tianjin", "Hospital A"), FakeSite("karamay", "Hospital B")]
+    sites = [FakeSite("tianjin", "Hospital A"), County("karamay", "Hospital B")]
     planner = PlannerProcess("tests.console.fake_planning:make", str(args.dir))
     if args.planning:
         planner = PlannerProcess("teleop.console.planning_worker:make", str(args.dir), {args.planning.name: str(args.planning)})
@@ -134,6 +163,12 @@ async def main() -> None:
         )
 
     console = make_app(hub, tokens, args.dir)
+    table = Table(sites[1], args.dir)
+    table_tokens = Tokens()
+    table_token = table_tokens.issue(Principal("bedside", Role.VIEWER))
+    table_sock = bind("127.0.0.1", 0)
+    table_url = f"http://127.0.0.1:{table_sock.getsockname()[1]}/bedside#t={table_token}"
+    bedside = BedsideServer(table, table_tokens, Journal(args.dir / "bedside.jsonl"), args.dir).app()
 
     class Life:
         def __init__(self, app):
@@ -151,9 +186,9 @@ async def main() -> None:
         asyncio.get_running_loop().add_signal_handler(sig, stop.set)
 
     def ready() -> None:
-        print(json.dumps({"url": f"http://127.0.0.1:{sock.getsockname()[1]}", "tokens": issued}), flush=True)
+        print(json.dumps({"url": f"http://127.0.0.1:{sock.getsockname()[1]}", "tokens": issued, "table": table_url}), flush=True)
 
-    await serve(Life(console), sock, ready=ready, stop=stop)
+    await asyncio.gather(serve(Life(console), sock, ready=ready, stop=stop), serve(bedside, table_sock, stop=stop))
 
 
 if __name__ == "__main__":

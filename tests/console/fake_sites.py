@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any
 
+from teleop.case.expert_requests import ExpertRequests
 from teleop.console.contracts import Intent, SiteSnapshot
 
 ME = "my-key"
@@ -57,6 +58,9 @@ class FakeSite:
         self.moved_mm = 0.0
         self.alarms: list[dict[str, Any]] = []
         self.blockers: list[str] = []
+        #: The bedside's requests for an expert, by the shipped machine of the site's end.
+        self.experts = ExpertRequests()
+        self.line_up = True
         self.v_cap_why = ""
         self.screws: dict[str, Any] = {}
         self.case: dict[str, Any] = {
@@ -81,6 +85,18 @@ class FakeSite:
         self._snapshot = SiteSnapshot(name, title)
         self._last_press_at = 0
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        return self.expert("case.requests", "console")["requests"] if self.line_up else []
+
+    def expert(self, op: str, who: str = "bedside", **fields: Any) -> dict[str, Any]:
+        """An order of the table or of the console about experts."""
+        images = {"case_id": self.case["case_id"], "ct_sha256": ""}
+        return self.experts.handle(who, {"op": op, **fields}, time.monotonic_ns(), time.time(), line_up=self.line_up, images=images)
+
+    async def tell_request(self, number: int, facts: dict[str, Any]) -> dict[str, Any]:
+        return self.expert("case.consult", "console", id=number, **facts)
 
     def register(self) -> None:
         """Skip to a registered case after its time-out, for tests of motion."""

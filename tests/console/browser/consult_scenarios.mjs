@@ -147,6 +147,37 @@ export const consultScenarios = {
     await until("told on arrival", () => late.evaluate(() => !document.querySelector("#wanted").hidden));
   },
 
+  async "the table of a county hospital asks; the expert hears it, opens the hospital's images, and the table sees after how long"({ browser, srv }) {
+    const surgeon = await join(browser, srv, "dr.li", "console"), expert = await join(browser, srv, "dr.sato");
+    await surgeon.click("#aside-ask"); await surgeon.fill("#duty", "dr.sato"); await surgeon.click("#duty-set");
+    await until("she is on call", () => expert.evaluate(() => longhand.store.consult.on_call.includes("dr.sato")));
+    const table = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
+    table.setDefaultTimeout(60000); table.problems = []; table.on("pageerror", (e) => table.problems.push(e.message));
+    await table.goto(srv.table);
+    await table.waitForSelector("#expert-ask:not([disabled])");
+    await table.fill("#name", "Dr. Wu");
+    // with the line down it is refused in words, and nothing goes out later behind anybody's back
+    await srv.poke({ site: "karamay", set: { line_up: false } });
+    await table.fill("#expert-question", "Is L4 wide enough?"); await table.click("#expert-ask");
+    await until("refused with what to do", () => table.evaluate(() => /line is down.*telephone/.test(document.querySelector("#toast").textContent)));
+    assert((await table.inputValue("#expert-question")) === "Is L4 wide enough?", "the question was thrown away");
+    await srv.poke({ site: "karamay", set: { line_up: true } });
+    await table.click("#expert-ask");
+    await until("the expert is asked for", () => expert.evaluate(() => !document.querySelector("#wanted").hidden && /Dr. Wu.*Is L4 wide enough/.test(document.querySelector("#wanted").textContent)));
+    assert(await surgeon.evaluate(() => document.querySelector("#wanted").hidden), "who is not on call was called");
+    const beeps = await expert.evaluate(() => longhand.sound.beeps);
+    await until("it sounds", () => expert.evaluate((n) => longhand.sound.beeps > n, beeps), 30000);
+    await until("the table sees who was told, and who has seen it", () => table.evaluate(() => /told: dr.sato|seen by dr.sato/.test(document.querySelector("#expert-requests").textContent)));
+    await expert.click("#wanted-open");
+    await until("the table sees the time until the images were open", () => table.evaluate(() => /dr.sato: images open after \d+\.\d s/.test(document.querySelector("#expert-requests").textContent)), 90000);
+    assert(await expert.evaluate(() => longhand.images.ready), "measured before the images were there");
+    const rows = (await srv.poke({ lines: 300 })).journal, asked = rows.find((r) => r.what === "consult.request"), opened = rows.find((r) => r.what === "consult.opened");
+    assert(asked.who === "Dr. Wu" && asked.site === "karamay" && opened.who === "dr.sato" && opened.after_ms > 0, JSON.stringify([asked, opened]));
+    await expert.click("#aside-ask"); await expert.fill(".request[data-state=open] .answer", "6.0 fits"); await expert.click(".request[data-state=open] button:has-text('Close the request')");
+    await until("the answer stands at the table", () => table.evaluate(() => /answered: 6.0 fits/.test(document.querySelector("#expert-requests").textContent)));
+    assert([...table.problems, ...expert.problems, ...surgeon.problems].length === 0, [...table.problems, ...expert.problems, ...surgeon.problems].join("\n"));
+  },
+
   async "private words reach only those they are meant for, instructions are acknowledged by name"({ browser, srv }) {
     const a = await join(browser, srv, "dr.li", "console"), b = await join(browser, srv, "dr.chen"), c = await join(browser, srv, "student");
     await until("all are here", () => a.evaluate(() => longhand.store.room.persons.length === 3));

@@ -30,6 +30,8 @@ from longhand_ros import qos
 from teleop.case.bedside_questions import Questions
 from teleop.case.case_file import load_case
 from teleop.case.desk import Desk
+from teleop.case.expert_requests import OPS as EXPERT_OPS
+from teleop.case.expert_requests import ExpertRequests
 from teleop.case.paths import SitePaths
 from teleop.case.room import ArmView, TrackerFrame
 from teleop.case.site_config import SiteConfig, load_site_config
@@ -45,6 +47,8 @@ from teleop.site.packet_server import PacketServer
 BUSY_WAIT_S = 0.01
 IDLE_WAIT_S = 0.04
 HEARTBEAT_NS = 50_000_000
+#: The line to a console counts as up for so long after the gateway last said that a path is alive (it says so ten times a second).
+LINE_UP_NS = 2_000_000_000
 
 
 def _pose(msg: Any) -> np.ndarray:
@@ -70,6 +74,8 @@ class CaseNode(Node):
         self.bedside_asked: list[tuple[Future[dict[str, Any]], int, int]] = []
         self.shown: set[int] = set()
         self.status: dict[str, Any] = {}
+        self.experts = ExpertRequests(int(time.time()))
+        self.line_alive_at = -LINE_UP_NS
         self.table = TableFrames(config.site, config.arm)
         self.setpoint: tuple[float, ...] | None = None
         self.jogged: tuple[int, int] = (0, 0)  # epoch and press of the newest motion of the table
@@ -132,6 +138,8 @@ class CaseNode(Node):
             ))
 
         while (got := self._take(self.line, LinkStats)) is not None:
+            if got.alive:
+                self.line_alive_at = time.monotonic_ns()
             self.room.feed_link({
                 "path": got.path, "alive": got.alive, "rtt_ms_p50": got.rtt_ms_p50, "rtt_ms_p99": got.rtt_ms_p99,
                 "loss": got.loss, "jitter_ms": got.jitter_ms,
@@ -161,12 +169,28 @@ class CaseNode(Node):
                     self.asked.append((future, header))
 
     def _submit(self, who: str, order: dict[str, Any]) -> Future[dict[str, Any]]:
+        if order.get("op") in EXPERT_OPS:
+            return self._expert(who, order)
         desk = self.desk
         if desk is None:
             refused: Future[dict[str, Any]] = Future()
             refused.set_result({"ok": False, "reason": f"site {self.config.site} has no case open (case_dir is not set)"})
             return refused
         return self.worker.submit(desk.handle, who, order)
+
+    def _expert(self, who: str, order: dict[str, Any]) -> Future[dict[str, Any]]:
+        """A request for an expert, at once: it must not wait for a desk that waits for the doctor."""
+        now = time.monotonic_ns()
+        images: dict[str, Any] = {}
+        if self.desk is not None:
+            images = {"case_id": self.desk.case.case_id, "ct_sha256": self.desk.case.ct_sha256}
+        up = now - self.line_alive_at < LINE_UP_NS
+        done: Future[dict[str, Any]] = Future()
+        reply = self.experts.handle(who, order, now, time.time(), line_up=up, images=images)
+        done.set_result(reply)
+        if order["op"] != "case.requests":
+            self.log_step(str(order.get("by") or who)[:40], str(order["op"]), {k: v for k, v in {**order, **reply}.items() if k != "op"})
+        return done
 
     def _serve_bedside(self) -> None:
         for peer, message in self.bedside.poll():

@@ -6,6 +6,7 @@ import { Sound } from "./lib/sound.js";
 import { Net } from "./net/net.js";
 import { Images } from "./image/images.js";
 import { SliceView } from "./image/slice_view.js";
+import { askExpert } from "./views/ask_expert.js";
 import { tableJog } from "./views/table_jog.js";
 import { along, sub, unit } from "./lib/vec.js";
 
@@ -53,8 +54,9 @@ const give = h("button", { id: "give", t: "Give back to remote", onclick: () => 
 const rearm = h("button", { id: "rearm", t: "Re-arm after stop", onclick: () => order("rearm") });
 const register = h("button", { id: "register", t: "Register the patient", onclick: () => order("case.register") });
 const breath = h("button", { id: "breath", t: "Breath-hold on / off", onclick: () => order("case.breath_hold", { on: (state.breath = !state.breath) }) });
+const expert = askExpert(order);
 const facts = h("dl", { class: "live" }), blockers = h("ul", { class: "blockers" });
-const hands = h("aside", { class: "hands" }, facts, h("div", { class: "pair" }, hold, take), h("div", { class: "pair" }, give, rearm), register, breath, h("h3", { t: "What blocks it" }), blockers);
+const hands = h("aside", { class: "hands" }, facts, h("div", { class: "pair" }, hold, take), h("div", { class: "pair" }, give, rearm), register, breath, expert.root, h("h3", { t: "What blocks it" }), blockers);
 const alarmList = h("ul", { id: "alarms", "aria-live": "assertive", label: "Alarms" }), quiet = h("button", { class: "quiet", onclick: () => sound.pause() });
 const toast = h("div", { id: "toast", role: "status", hidden: true });
 const signin = h("div", { id: "signin", hidden: true }, h("h1", { t: "Sign in" }), h("p", { t: "Open the address that the bedside server printed: it carries your token." }));
@@ -112,6 +114,7 @@ function paint(force) {
   rebuild(facts, [stale ? 0 : rows, getLanguage()], () => rows.map(([k, v]) => h("div", {}, h("dt", { t: k }), h("dd", {}, stale ? "--" : v))));
   rebuild(blockers, [s.blockers ?? [], getLanguage()], () => ((s.blockers ?? []).length ? s.blockers.map((b) => h("li", {}, t(String(b)))) : [h("li", { class: "none", t: "nothing" })]));
   const dead = stale || !f?.desk_up || !f?.governor_up;
+  expert.update(f, stale || !f?.desk_up);
   jog.update({ on: s.state === "LOCAL", dead, status: s, hand: f?.jog ?? {} });
   state.drawn = stale ? 0 : s.stamp;
   disable(hold, dead || ["HOLD", "STOP", "FAULT"].includes(s.state)); disable(take, dead || s.state === "LOCAL" || s.state === "FAULT"); disable(give, dead || s.state !== "LOCAL"); disable(rearm, dead || !(["STOP", "INIT"].includes(s.state) || (s.state === "LOCAL" && s.table_blocked))); disable(register, dead || !(c.done ?? []).includes("transferred")); disable(breath, dead);
@@ -124,5 +127,5 @@ function paint(force) {
 }
 let last = 0;
 (function loop() { requestAnimationFrame(loop); if (state.fresh || performance.now() - last > 100) { last = performance.now(); paint(); if (state.fresh) { net.drawn(state.fresh, {}); state.fresh = 0; } } })();
-addEventListener("keydown", (event) => { sound.unlock(); const typing = event.target === name; if (event.key === "Escape" || (event.code === "Space" && !typing)) { event.preventDefault(); stopNow(); } }, true);
+addEventListener("keydown", (event) => { sound.unlock(); const typing = event.target === name || event.target === expert.question; if (event.key === "Escape" || (event.code === "Space" && !typing)) { event.preventDefault(); stopNow(); } }, true);
 addEventListener("pointerdown", () => sound.unlock(), true);

@@ -64,11 +64,20 @@ export function makeConsult(app) {
   async function openRequest(r) {
     call = null;
     if (app.page === "console" || store.view !== "consult") app.show("consult");
-    if (r.case) await app.openCase(r.case);
+    const images = r.case || await imagesOf(r);
+    if (images) await app.openCase(images);
     await shown();
     await app.call("consult.look", { id: r.id, what: "opened" }).catch(app.fail);
     app.dirty = true;
   }
+  /** A hospital asked at its bedside: its images are fetched over its line, or are here already. */
+  async function imagesOf(r) {
+    const source = r.bedside && (await app.call("cases.sources")).filter((s) => s.id === r.site).sort((a, b) => (a.kind === "fetch") - (b.kind === "fetch"))[0];
+    if (r.bedside && !source) throw new Error(t("This hospital has no images to send"));
+    return source ? app.call("cases.open", { source }) : "";
+  }
+  /** While somebody is asked for and has not answered, it sounds. */
+  app.wantedSound = () => (call && store.consult.requests.some((r) => r.id === call.request && r.state === "open") ? [{ id: `wanted-${call.request}`, priority: "medium" }] : []);
   /** Resolves when the images stand on the screen (or there are none to wait for). */
   function shown() { return new Promise((resolve) => { const end = performance.now() + 60000; const look = () => (!store.desk || (app.images.ready && Object.values(app.block.slices).some((s) => s.drawn)) || performance.now() > end ? resolve() : setTimeout(look, 20)); look(); }); }
   function instruction() { return store.consult.words.find((w) => w.kind === "instruction" && w.author !== store.me.name && !w.acked.includes(store.me.name)); }
@@ -102,7 +111,7 @@ export function makeConsult(app) {
       rebuild(requests, [consult.requests, role, getLanguage()], () => consult.requests.slice().reverse().map((r) => h("div", { class: "request", "data-state": r.state, "data-request": r.id },
         h("p", {}, h("b", {}, r.by), r.site ? ` · ${store.sites[r.site]?.title ?? r.site}` : "", ` · ${new Date(r.utc * 1000).toLocaleTimeString([], { hour12: false })}`, r.escalated ? h("em", {}, ` ${t("nobody answered: all were told")}`) : null), h("p", {}, r.question),
         h("p", { class: "hint" }, Object.keys(r.told).length ? `${t("told")}: ${Object.keys(r.told).join(", ")}` : t("nobody who is on call is here"), ...Object.entries(r.opened).map(([n, ms]) => ` · ${n}: ${t("images open after")} ${(ms / 1000).toFixed(1)} s`)),
-        r.state === "open" ? h("div", { class: "row" }, r.case ? h("button", { t: "Open the images", onclick: () => openRequest(r).catch(app.fail) }) : null, r.by === store.me.name || ADVISE.includes(role) ? h("button", { t: "Close the request", onclick: () => app.call("consult.close", { id: r.id }).catch(app.fail) }) : null) : h("em", { t: "closed" }))));
+        r.state === "open" ? h("div", { class: "row" }, r.case || r.bedside ? h("button", { t: "Open the images", onclick: () => openRequest(r).catch(app.fail) }) : null, r.by === store.me.name || ADVISE.includes(role) ? h("input", { class: "answer", label: "Answer", maxlength: "1000" }) : null, r.by === store.me.name || ADVISE.includes(role) ? h("button", { t: "Close the request", onclick: (event) => app.call("consult.close", { id: r.id, answer: event.target.previousSibling?.value ?? "" }).catch(app.fail) }) : null) : h("em", {}, `${t(r.state)}${r.answer ? `: ${r.answer}` : ""}`))));
       rebuild(invites, [consult.invitations, getLanguage()], () => consult.invitations.slice().reverse().map((i) => h("li", { "data-state": i.state, "data-guest": i.name }, h("b", {}, i.name), t(i.role), h("span", {}, i.state === "valid" ? `${t("until")} ${new Date(i.expires * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })}` : t(i.state)), i.state === "valid" ? h("button", { t: "Revoke", onclick: () => app.call("consult.revoke", { id: i.id }).catch(app.fail) }) : null)));
       text(onCall, `${t("On call")}: ${consult.on_call.join(", ") || t("nobody")}`);
       for (const [id, el] of Object.entries(panels)) show(el, id === panel);

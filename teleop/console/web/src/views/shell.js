@@ -68,7 +68,7 @@ export function makeShell(app) {
       const alarms = store.alarms();
       rebuild(alarmList, [alarms.map((a) => [a.key, a.priority, a.acked, a.latched, a.text]), getLanguage()], () => (alarms.length ? alarms.map(alarmRow) : [h("li", { class: "none" }, t("No alarms"))]));
       for (const a of alarms) { const el = alarmList.querySelector(`[data-key="${CSS.escape(a.key)}"] time`); if (el && a.since && s) text(el, sinceWords(a, store)); }
-      app.sound.tick(alarms);
+      app.sound.tick([...alarms, ...(app.wantedSound?.() ?? [])]);
       show(quiet, alarms.length); text(quiet, app.sound.pauseLeft ? `${t("Sound paused")} ${app.sound.pauseLeft} s` : t("Pause sound"));
       rebuild(eventList, [store.events.length, store.events.at(-1)?.when, getLanguage()], () => store.events.slice(-30).reverse().map((e) => h("li", { "data-priority": e.priority }, h("time", {}, new Date(e.when * 1000).toLocaleTimeString([], { hour12: false })), " ", e.site ? h("i", {}, e.site) : null, " ", t(e.text), e.who ? h("em", {}, ` ${e.who}`) : null)));
     },
