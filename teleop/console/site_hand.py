@@ -31,6 +31,7 @@ from teleop.geometry import (
     quat_normalize,
     unit,
 )
+from teleop.master.admittance import AxisAdmittance
 from teleop.master.browser import KINDS, BrowserDevice
 from teleop.master.command_maker import Intention, Phase
 from teleop.master.device import Capabilities
@@ -55,15 +56,16 @@ SILENT = 200_000_000
 #: Turns the master's axes (x right, y away or up, z back) into the guide's (x right, y down, z ahead).
 HALF_TURN_ABOUT_X: Quat = (1.0, 0.0, 0.0, 0.0)
 ALIGNMENTS = ("picture", "guide")
-FIXTURES = ("none", "cone", "axis")
+FIXTURES = ("none", "cone", "axis", "push")
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What a surgeon may set. scale 0.05..1; least: factor left on an old line; tremor: off, light, normal, strong;
     alignment: how the hand's axes lie (the probe's-eye picture, or the guide); fixture: none, the cone to the entry, the
-    planned axis; lock_*: the guide keeps its position, its orientation; reflect: a device that renders forces also renders
-    what the guide meets."""
+    planned axis, or push: a push along the planned axis is a speed along it and nothing else moves; lock_*: the guide keeps
+    its position, its orientation; align: a grip with an orientation engages only within 5 deg of the guide's; reflect: a device that renders forces
+    also renders what the guide meets."""
 
     scale: float = 0.3
     least: float = 0.5
@@ -72,6 +74,7 @@ class Choices:
     fixture: str = "none"
     lock_rotation: bool = False
     lock_translation: bool = False
+    align: bool = False
     reflect: bool = False
 
 
@@ -86,7 +89,7 @@ def choices_from(raw: Mapping[str, Any], old: Choices) -> Choices:
     for name, among in (("tremor", ("off", *STRENGTHS)), ("alignment", ALIGNMENTS), ("fixture", FIXTURES)):
         if getattr(new, name) not in among:
             raise ValueError(f"hand settings: {name} is one of {', '.join(among)}, not {getattr(new, name)!r}")
-    for name in ("lock_rotation", "lock_translation", "reflect"):
+    for name in ("lock_rotation", "lock_translation", "align", "reflect"):
         if type(getattr(new, name)) is not bool:
             raise ValueError(f"hand settings: {name} is true or false")
     for name in ("scale", "least"):
@@ -321,13 +324,13 @@ class SiteHand:
         if (c.scale, c.least) != (self.loop.scale.scale, self.loop.scale.least):
             self.loop.use_scale(UserScale(scale=c.scale, least=c.least))
         self.loop.settings = replace(
-            self.loop.settings, lock_rotation=c.lock_rotation, lock_translation=c.lock_translation
+            self.loop.settings, lock_rotation=c.lock_rotation, lock_translation=c.lock_translation, align=c.align
         )
 
     def _feel(self, now_ns: int, fed: Mapping[str, MasterSample | None]) -> None:
         if self.loop.hand.state in (HandState.DISABLED, HandState.ALIGNING, HandState.WAITING_FOR_RELEASE):
             self._align()
-        self.loop.shaper.set_fixtures(self._fixtures())
+        self.loop.shaper.set_fixtures(self._fixtures(), self._admittance())
         report = self.loop.feel(now_ns, fed, self.in_use(now_ns))
         # a device that nobody uses may come and go without a word; what the one in use does is said
         others = tuple(f"{name}: " for name in self.loop.last_samples() if name != self.loop.active)
@@ -347,12 +350,18 @@ class SiteHand:
             self.loop.settings = replace(self.loop.settings, base_q_master=q)
 
     def _fixtures(self) -> tuple[Fixture, ...]:
-        if self.line is None or self.choices.fixture == "none":
+        if self.line is None or self.choices.fixture not in ("cone", "axis"):
             return ()
         entry, direction = self.line
         e, d = (entry[0], entry[1], entry[2]), (direction[0], direction[1], direction[2])
         fixture: Fixture = AxisGuide(e, d) if self.choices.fixture == "axis" else Cone(e, d)
         return (fixture,)
+
+    def _admittance(self) -> AxisAdmittance | None:
+        if self.line is None or self.choices.fixture != "push":
+            return None
+        x, y, z = self.line[1]
+        return AxisAdmittance((x, y, z))
 
     def _say(self, words: str) -> None:
         if words not in self._news:

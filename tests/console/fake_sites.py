@@ -46,7 +46,7 @@ class FakeSite:
         self.twists: dict[str, Any] = {}
         self.settings: dict[str, Any] = {
             "scale": 0.3, "least": 0.5, "tremor": "normal", "alignment": "picture", "fixture": "none",
-            "lock_rotation": False, "lock_translation": False, "reflect": False,
+            "lock_rotation": False, "lock_translation": False, "align": False, "reflect": False,
         }  # fmt: skip
         self.way: tuple[bytes, list[list[float]]] = (b"", [])
         self.frozen = False

@@ -10,6 +10,7 @@ from safety.states import Mode, State
 from teleop.console.contracts import ConsoleError
 from teleop.console.native import NativeHands, open_device
 from teleop.console.site_hand import Choices
+from teleop.geometry import quat_conjugate, quat_multiply
 from teleop.master.command_maker import Intention
 from teleop.master.device import Capabilities
 from teleop.master.hand import HandState
@@ -26,6 +27,7 @@ class Mtm:
     capabilities = Capabilities("mtm", "pose", (True,) * 6, 250.0, orientation=True, force=True, damping=2.0)
 
     def __init__(self):
+        self.turn = Q
         self.at, self.held, self.seq, self.here, self.forces, self.error = (0.0, 0.0, 0.0), set(), 0, True, [], None
 
     def connect(self):
@@ -36,7 +38,7 @@ class Mtm:
         self.seq += 1
         if not self.here:
             return MasterSample("mtm", self.seq, None, now_ns, connected=False, note="unplugged")
-        return MasterSample("mtm", self.seq, now_ns, now_ns, pose=(*self.at, *Q), buttons=frozenset(self.held))
+        return MasterSample("mtm", self.seq, now_ns, now_ns, pose=(*self.at, *self.turn), buttons=frozenset(self.held))
 
     def send_force(self, wrench):
         self.forces.append(wrench)
@@ -146,3 +148,17 @@ def test_a_device_that_cannot_be_made_is_refused_in_words(words):
 def test_built_in_devices_are_made_and_opened_later():
     assert open_device("spacemouse").capabilities.name == "spacemouse"
     assert open_device("gamepad").capabilities.name == "gamepad"
+
+
+def test_a_grip_that_is_to_be_aligned_first_moves_nothing_until_it_lies_as_the_guide_does():
+    rig = NativeRig()
+    rig.hand.choose(replace(Choices(), align=True, alignment="guide"))
+    rig.press()
+    rig.go(500, velocity=(0.02, 0.0, 0.0))
+    assert rig.hand.loop.hand.state is HandState.ALIGNING and rig.arm == ARM
+    assert rig.hand.show(rig.now)["misaligned"] > 1.0, "and the page can say by how much"
+    rig.device.turn = quat_multiply(quat_conjugate(rig.hand.loop.settings.base_q_master), ARM[3:])
+    rig.device.held = set()
+    rig.press()
+    rig.go(500, velocity=(0.02, 0.0, 0.0))
+    assert rig.hand.loop.hand.state is HandState.ENGAGED and rig.arm != ARM

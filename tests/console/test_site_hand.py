@@ -183,6 +183,18 @@ def test_the_axis_fixture_keeps_the_guide_on_the_planned_line():
     assert any(what == "axis guide" for what, *_ in rig.hand.show(rig.now)["changes"])
 
 
+def test_a_push_along_the_planned_axis_moves_along_it_and_nothing_else_moves():
+    rig = Rig()
+    rig.hand.line = (ARM[:3], (0.0, 0.0, -1.0))
+    rig.hand.choose(replace(Choices(), fixture="push"))
+    rig.run(200, pressed=False, gamepad=REST)
+    rig.run(1500, gamepad=((1.0, 0.0, -1.0, 0, 0.5, 0), ("deadman",)))
+    moved = np.subtract(rig.arm[:3], ARM[:3])
+    assert -3.1e-3 < moved[2] < -0.2e-3, "2 mm/s at most"
+    assert np.linalg.norm(moved[:2]) < 1e-9 and np.abs(np.dot(rig.arm[3:], ARM[3:])) == pytest.approx(1.0, abs=1e-12)
+    assert any(what == "axis admittance" for what, *_ in rig.hand.show(rig.now)["changes"])
+
+
 def test_the_ghost_is_the_command_and_the_error_of_the_prediction_is_told():
     rig = Rig()
     rig.run(200, pressed=False, gamepad=REST)
@@ -193,7 +205,7 @@ def test_the_ghost_is_the_command_and_the_error_of_the_prediction_is_told():
 
 
 def test_settings_are_checked_and_a_filter_is_not_exchanged_in_mid_motion():
-    for wrong in ({"scale": 2.0}, {"scale": "x"}, {"tremor": "much"}, {"alignment": "moon"}, {"speed": 1}, {"lock_rotation": 1}):
+    for wrong in ({"scale": 2.0}, {"scale": "x"}, {"tremor": "much"}, {"alignment": "moon"}, {"speed": 1}, {"lock_rotation": 1}, {"align": "yes"}):
         with pytest.raises(ValueError, match="hand settings|scale"):
             choices_from(wrong, Choices())
     rig = Rig()

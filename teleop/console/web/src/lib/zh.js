@@ -41,7 +41,7 @@ export const ZH = {
   Scale: "比例", filter: "滤波", prediction: "预测",
   "Click here, then hold W A S D (up, left, down, right in the picture), R F (back, ahead), I K J L U O (turn). Releasing the key or leaving this field stops.": "点击此处，然后按住 W A S D（图像中上、左、下、右）、R F（后退、前进）、I K J L U O（转动）。松开按键或离开此框即停止。",
   "Press and drag. With Shift: along the guide.": "按住并拖动。按 Shift：沿导向器方向。", "Servo: press and drag to move": "随动：按住拖动以移动", Connect: "连接", Use: "使用", End: "结束",
-  "Motion scale": "运动比例", "Tremor filter": "震颤滤波", "Guided by": "引导", "The hand's axes": "手的坐标轴", Off: "关", Light: "轻", Normal: "中", Strong: "强", Nothing: "无", "The cone to the entry": "通向入点的锥形", "The planned axis": "计划轴线", "As in the probe's eye": "同探针视图", "As the guide lies": "同导向器", "Keep the direction": "保持方向", "Feel the guide": "感受导向器的力", "energy left": "剩余能量", "Headset or phone": "头显或手机", "Prediction error": "预测误差",
+  "Motion scale": "运动比例", "Tremor filter": "震颤滤波", "Guided by": "引导", "The hand's axes": "手的坐标轴", Off: "关", Light: "轻", Normal: "中", Strong: "强", Nothing: "无", "The cone to the entry": "通向入点的锥形", "The planned axis": "计划轴线", "As in the probe's eye": "同探针视图", "As the guide lies": "同导向器", "Keep the direction": "保持方向", "Feel the guide": "感受导向器的力", "A push along the planned axis": "沿计划轴线推动", "Turn the grip as the guide lies first": "先将手柄转到导向器方向", "energy left": "剩余能量", "Headset or phone": "头显或手机", "Prediction error": "预测误差",
   "Waiting for the table's answer": "等待床旁回答",
   // the doctor at the table moves the guide away
   "Move the guide away": "移开导向器", "You have the arm. Hold a button: the guide moves slowly; let go: it stops.": "机械臂由您控制。按住按钮：导向器缓慢移动；松开即停止。",

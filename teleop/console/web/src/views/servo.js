@@ -83,13 +83,15 @@ export function makeServo(app, blocked) {
   const choice = (name, label, options, read = (el) => el.value) => h("label", {}, h("span", { t: label }), h("select", { id: `hand-${name}`, onchange: set(name, read) }, ...options.map(([value, words]) => h("option", { value, ...(words ? { t: words } : {}) }, ...(words ? [] : [String(value)])))));
   const lock = h("input", { type: "checkbox", id: "hand-lock", onchange: set("lock_rotation", (el) => el.checked) });
   const reflect = h("input", { type: "checkbox", id: "hand-reflect", onchange: set("reflect", (el) => el.checked) }), energy = h("output", { id: "hand-energy" });
+  const align = h("input", { type: "checkbox", id: "hand-align", onchange: set("align", (el) => el.checked) });
+  const aligned = h("label", { class: "check" }, align, h("span", { t: "Turn the grip as the guide lies first" }));
   const feel = h("label", { class: "check" }, reflect, h("span", { t: "Feel the guide" }), energy);
   const settings = h("div", { class: "hand-settings" },
     choice("scale", "Motion scale", [["0.05"], ["0.1"], ["0.2"], ["0.3"], ["0.5"], ["1"]], (el) => Number(el.value)),
     choice("tremor", "Tremor filter", [["off", "Off"], ["light", "Light"], ["normal", "Normal"], ["strong", "Strong"]]),
-    choice("fixture", "Guided by", [["none", "Nothing"], ["cone", "The cone to the entry"], ["axis", "The planned axis"]]),
+    choice("fixture", "Guided by", [["none", "Nothing"], ["cone", "The cone to the entry"], ["axis", "The planned axis"], ["push", "A push along the planned axis"]]),
     choice("alignment", "The hand's axes", [["picture", "As in the probe's eye"], ["guide", "As the guide lies"]]),
-    h("label", { class: "check" }, lock, h("span", { t: "Keep the direction" })), feel);
+    h("label", { class: "check" }, lock, h("span", { t: "Keep the direction" })), aligned, feel);
   let shown = "";
   const pressedBefore = new Set();
   const root = h("div", { class: "servo-box" }, keys, stick, state, changes, settings);
@@ -122,6 +124,7 @@ export function makeServo(app, blocked) {
         for (const name of ["tremor", "fixture", "alignment"]) settings.querySelector(`#hand-${name}`).value = hand.settings[name];
         settings.querySelector("#hand-scale").value = String(hand.settings.scale);
         lock.checked = hand.settings.lock_rotation;
+        align.checked = !!hand.settings.align;
         reflect.checked = !!hand.settings.reflect;
       }
       const felt = hand.reflected;
