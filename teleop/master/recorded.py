@@ -1,6 +1,6 @@
-"""Recorded hands: a CSV is read back at its recorded times.
+"""Recorded hands: a CSV, or a session log, is played back at its recorded times.
 
-Two formats are understood by their header:
+A session log (.mcap) is read by `recorded_session`. Of CSV two formats are understood by their header:
 - ours: `t_s,x,y,z,qx,qy,qz,qw,buttons[,gripper]` (seconds, metres, master frame; buttons joined by '+');
 - the UVA telesurgery console (dV-Trainer to ITP, the packet of RAVEN II): `t_rx_s,seq,...,delx1,...,grasp1,pedal`.
   Its increments are device counts; they are *summed once here* into absolute poses, because a stream of increments
@@ -44,11 +44,15 @@ def _open(path: Path) -> IO[str]:
 
 
 def read_recording(path: str | Path, hand: int = 1, metres_per_count: float = UVA_METRES_PER_COUNT) -> list[Row]:
-    """All rows of a recording, time ascending. `hand` 0 or 1 chooses the hand of a UVA recording.
+    """All rows of a recording or a session log, time ascending. `hand` 0 or 1 chooses the hand of a UVA recording.
 
     Raises FileNotFoundError, or ValueError naming file and line for a header, number or time that cannot be used.
     """
     path = Path(path)
+    if path.suffix == ".mcap":
+        from teleop.master.recorded_session import read_session
+
+        return read_session(path)
     with _open(path) as f:
         reader = csv.DictReader(f)
         names = set(reader.fieldnames or ())
