@@ -18,6 +18,7 @@ from aiortc import RTCPeerConnection
 from teleop.console.contracts import ConsoleError, Role
 from teleop.media import rtc
 from teleop.media.adapt import LADDER
+from teleop.media.allowance import Wish, ceilings
 from teleop.media.encode import Decoder, info_of, is_key
 from teleop.media.frames import STREAMS, VIEW_STREAM, CodedFrame
 from teleop.media.janus import PORT, JanusError, JanusRoom
@@ -98,6 +99,15 @@ class RemoteTrunk:
         self._lock = asyncio.Lock()
         self._told: dict[str, Any] = {}
         self._closed = False
+        self._ceiling: int | None = None
+        #: Bytes of pictures received so far.
+        self.received = 0
+
+    def allow(self, rung: int) -> None:
+        """No more than this rung from now on: it is what our own line bears."""
+        if rung != self._ceiling:
+            self._ceiling = rung
+            self._say({"ceiling": rung})
 
     def rung(self) -> int:
         return int(self._told.get("rung", 0))
@@ -150,6 +160,8 @@ class RemoteTrunk:
         def opened() -> None:
             self._channel = channel
             self._say({"want": sorted(self.switch.wanted)})
+            if self._ceiling is not None:
+                self._say({"ceiling": self._ceiling})
 
         @channel.on("message")
         def told(text: str) -> None:
@@ -175,6 +187,7 @@ class RemoteTrunk:
         try:
             while True:
                 data = (await track.recv()).data
+                self.received += len(data)
                 info = info_of(data)
                 if info is None or info.stream != stream:
                     continue  # not ours, or damaged: without an identity a picture is not shown
@@ -228,6 +241,19 @@ class MediaDesk:
         self._published: dict[str, int] = {}
         self._handles: set[str] = set()
         self._thumbnails: dict[str, tuple[float, bytes]] = {}
+        self._charged: dict[str, int] = {}
+
+    def share(self, rate: float, in_hand: frozenset[str], charge: Callable[[str, int], None]) -> None:
+        """Once a second: which rung each hospital's pictures may have on a line of `rate` bytes a second; charge(site, bytes)
+        is told what they used."""
+        wishes = {n: Wish(n in in_hand, len(t.switch.wanted)) for n, t in self.trunks.items()}
+        for name, rung in ceilings(rate, wishes, max(1, len(self.viewers))).items():
+            trunk = self.trunks[name]
+            if isinstance(trunk, RemoteTrunk):
+                trunk.allow(rung)
+                used, self._charged[name] = trunk.received - self._charged.get(name, 0), trunk.received
+                if used > 0:
+                    charge(name, used)
 
     # -- a page's connection --------------------------------------------------------------------------------------
     async def open(self, page: str, name: str, role: Role, offer: str, host: str) -> str:

@@ -20,7 +20,8 @@ class SharedLine:
     def __init__(self, mbps: float, clock: Callable[[], int] = time.monotonic_ns) -> None:
         if not mbps > 0.0:
             raise ValueError(f"a line of {mbps} Mbit/s carries nothing: give what check-network measured")
-        self._budget = Budget(mbps * 125_000.0)
+        self.rate = mbps * 125_000.0  # bytes a second
+        self._budget = Budget(self.rate)
         self._clock = clock
         self._waiting: Counter[str] = Counter()
 
@@ -28,6 +29,12 @@ class SharedLine:
         """A command goes (and its answer comes): charged, never refused."""
         self._turn(site, True)
         self._budget, _ = ask(self._budget, site, Plane.STREAM, CONTROL_BYTES)
+
+    def used(self, site: str, size: int, in_hand: bool) -> None:
+        """Live pictures came: their ladder has asked already (`teleop.media.allowance`), here they are charged, so that images of
+        a case wait for them."""
+        self._turn(site, in_hand)
+        self._budget, _ = ask(self._budget, site, Plane.STREAM, size)
 
     def may(self, site: str, plane: Plane, size: int, in_hand: bool) -> bool:
         """May so many bytes go now? Charged if so."""

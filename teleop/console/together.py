@@ -154,6 +154,15 @@ class Together:
             self.do(c.tick(self.state, self.now()))
             self.site_requests.hear(self._hub.sites, lambda: self.state, self.do, self.now)
             await self.site_requests.tell(self._hub.sites, self.state)
+            self.share_line()
+
+    def share_line(self) -> None:
+        """Where the console's line is known (list.json, `line_mbps`): pictures get what control leaves, the hospital in hand first."""
+        line = next((site.line for site in self._hub.sites.values() if getattr(site, "line", None) is not None), None)
+        if line is None or self._media is None:
+            return
+        in_hand = frozenset(n for n, site in self._hub.sites.items() if site.snapshot().mine)
+        self._media.share(line.rate, in_hand, lambda site, size: line.used(site, size, site in in_hand))
 
     def start(self) -> None:
         """Begin to look at hospitals' requests and at the clock, also while no page is open. Call inside the running loop."""

@@ -54,6 +54,8 @@ class SiteEnd:
         self.level = adapt.State()
         self._consoles: dict[str, tuple[RTCPeerConnection, list[RTCRtpSender], dict[str, Feed]]] = {}
         self._channels: dict[str, Any] = {}
+        #: What each console's own line bears (it tells with {"ceiling": rung}); the lowest holds, for all see one rung.
+        self._ceilings: dict[str, int] = {}
         self._control: dict[str, Any] = {}
         self._control_at = 0.0
         self._rows: deque[list[Any]] = deque(maxlen=500)
@@ -126,6 +128,8 @@ class SiteEnd:
                     self._want(feeds, frozenset(words["want"]))
                 if words.get("key") in feeds:
                     self.studio.want_key(words["key"])
+                if isinstance(words.get("ceiling"), int):
+                    self._ceilings[key] = max(0, min(len(LADDER) - 1, words["ceiling"]))
 
         @connection.on("connectionstatechange")
         async def changed() -> None:
@@ -154,6 +158,7 @@ class SiteEnd:
     async def _drop(self, key: str) -> None:
         found = self._consoles.pop(key, None)
         self._channels.pop(key, None)
+        self._ceilings.pop(key, None)
         if found is not None:
             for feed in found[2].values():
                 self.switch.leave(feed)
@@ -174,7 +179,8 @@ class SiteEnd:
 
     def _ceiling(self) -> int:
         watched = any(self.switch.feeds.values())
-        return self.ceiling if watched else min(RECORD_RUNG, self.ceiling)
+        ceiling = min([self.ceiling, *self._ceilings.values()])
+        return ceiling if watched else min(RECORD_RUNG, self.ceiling)
 
     async def _measure(self) -> Measured:
         """The worst of the consoles that watch, and how control is."""
