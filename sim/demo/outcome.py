@@ -41,8 +41,9 @@ class SiteRow:
     holds: int
     log: str
     log_verifies: bool
-    memory_mb: float = 0.0
-    cpu_percent: float = 0.0
+    #: None: nobody measured.
+    memory_mb: float | None = None
+    cpu_percent: float | None = None
 
 
 @dataclass

@@ -31,7 +31,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(epilog="Example: longhand console --sites 1 --port 8700")
 def command(
-    sites: Annotated[int, typer.Option(min=0, max=10, help="simulated hospitals to start; 0: plan only")] = 3,
+    sites: Annotated[int, typer.Option(min=0, max=30, help="simulated hospitals to start; 0: plan only")] = 3,
+    own_processes: Annotated[int, typer.Option(min=0, help="of these, hospitals with processes of their own; the others share one in wards of ten")] = 3,
     port: Annotated[int, typer.Option(help="port of the console server; 0: any free one")] = 8700,
     host: Annotated[str, typer.Option(help="address to listen on; anything but this machine needs TLS")] = "127.0.0.1",
     tls_cert: Annotated[Path | None, typer.Option(help="certificate (PEM), with --tls-key")] = None,
@@ -68,7 +69,7 @@ def command(
     options.cameras, options.on_call, options.pager, options.janus = cameras, list(on_call or []), pager, janus
     if roster is not None and on_call:
         raise typer.BadParameter("give --on-call or --roster, not both", param_hint="--roster")
-    options.roster = roster
+    options.roster, options.own_processes = roster, own_processes
     try:
         raise typer.Exit(asyncio.run(run(options)))
     except ConsoleError as error:
@@ -84,6 +85,7 @@ class Options:
     pager: str | None = None
     janus: Path | None = None
     roster: Path | None = None
+    own_processes: int = 3
 
     def __init__(
         self, folder: Path, sites: int, port: int, host: str, cert: Path | None, key: Path | None, connect: Path | None,
@@ -265,7 +267,7 @@ class Hospitals:
 
         say(f"laying out {o.sites} simulated hospitals in {o.folder} ...")
         self.demo = prepare(o.folder / "hospitals", o.sites, seed=o.seed, screws_per_site=1, correction=True,
-                            profile=o.profile, driver=o.driver, arm_model=o.arm)  # fmt: skip
+                            profile=o.profile, driver=o.driver, arm_model=o.arm, own=o.own_processes)  # fmt: skip
         self.list_file = self.demo.list_file
         self.bystander = Bystander(self.demo)
         wanted: list[Process] = []

@@ -1,6 +1,7 @@
 // A whole case on N simulated hospitals through the visible controls: console page, and each hospital's own bedside page in a second browser context.
-//   node whole_case.mjs N [--shots DIR] [--driver kinematic|pybullet] [--screws K] [--gamepad] [--servo]
+//   node whole_case.mjs N [--shots DIR] [--driver kinematic|pybullet] [--screws K] [--own N] [--gamepad] [--servo]
 // --gamepad: the surgeon uses nothing but an emulated gamepad. --servo: before the first approach the guide is moved by keys, pointer and pad.
+// --own: so many hospitals have processes of their own, the others share one (two cores bear three hospitals and five browser pages only so).
 // Real hospitals (longhand console): real governor, link, case desk, planner. Prints one JSON object at the end.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -17,7 +18,7 @@ const gamepad = process.argv.includes("--gamepad"), servo = process.argv.include
 const dir = argument("--dir", mkdtempSync(join(tmpdir(), "longhand-whole-")));
 const log = (...words) => console.error(new Date().toISOString().slice(11, 19), ...words);
 
-const child = argument("--attach", "") ? null : spawn(process.env.LONGHAND_BIN ?? join(root, ".venv/bin/longhand"), ["console", "--sites", String(count), "--json", "--no-open", "--port", "0", "--no-cameras", "--driver", driver, "--out", dir, "--expert", "dr.chen", "--surgeon", "dr.li"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
+const child = argument("--attach", "") ? null : spawn(process.env.LONGHAND_BIN ?? join(root, ".venv/bin/longhand"), ["console", "--sites", String(count), "--json", "--no-open", "--port", "0", "--no-cameras", "--driver", driver, "--own-processes", argument("--own", "3"), "--out", dir, "--expert", "dr.chen", "--surgeon", "dr.li"], { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
 const told = child
   ? JSON.parse(await new Promise((resolve, reject) => { createInterface({ input: child.stdout }).once("line", resolve); child.once("exit", (code) => reject(new Error(`longhand console ended with ${code}`))); }))
   : JSON.parse((await import("node:fs")).readFileSync(argument("--attach", ""), "utf8").trim());
