@@ -9,7 +9,6 @@ from safety import alarms, authority
 from safety.inputs import ChangeOut, FaultOut, HaltOut, Output, PersistOut
 from safety.params import Params
 from safety.situation import Drill, Situation
-from safety.speed_law import travel_bound
 from safety.states import State
 
 RANK = {
@@ -187,7 +186,3 @@ def begin_drill(s: Situation, kind: str, p: Params) -> None:
         # the way since that report was before the decision
         travel0 = r.travel + r.speed * (s.now - r.stamp) * 1e-9
         s.drill = Drill(kind, s.now, travel0, s.lease.v_cap, r.speed)
-
-
-def bound_of(v: float, p: Params) -> float:
-    return travel_bound(v, p) if v > 0.0 else 0.0

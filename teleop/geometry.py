@@ -9,7 +9,7 @@ diagonal element, after Shepperd (1978), J. Guidance and Control 1(3):223 for th
 """
 
 from collections.abc import Sequence
-from math import acos, atan2, cos, isfinite, pi, sin, sqrt
+from math import atan2, cos, isfinite, sin, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -270,8 +270,3 @@ def axis_errors(pose: Row, point: Row, direction: Row) -> tuple[float, float, fl
     k = dot(rel, z)
     lateral = norm((rel[0] - k * z[0], rel[1] - k * z[1], rel[2] - k * z[2]))
     return lateral, angle_between(z, d), -dot(rel, d)
-
-
-def wrap_angle(angle: float) -> float:
-    """The same angle in (-pi, pi]."""
-    return acos(-1.0) if angle == -pi else atan2(sin(angle), cos(angle))

@@ -22,7 +22,6 @@ MAX_RECORD = 64 << 20
 _HEAD = struct.Struct("<cQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQI")
-MESSAGE_HEAD_SIZE = _MESSAGE.size
 
 
 class ContainerError(ValueError):

@@ -1,34 +1,13 @@
-"""Site keys on disk: an Ed25519 private key that only its owner may read, and the public half for everybody."""
+"""Public halves of site keys on disk, to verify with."""
 
-import os
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 
 class LogKeyError(ValueError):
-    """A key file that is missing, readable by others, or no Ed25519 key. The message says what to do."""
-
-
-def load_private(path: Path) -> Ed25519PrivateKey:
-    """PEM (PKCS 8), 32 raw bytes, or 64 hex digits. Refuses files that group or others may read."""
-    try:
-        mode = path.stat().st_mode
-        data = path.read_bytes()
-    except OSError as error:
-        raise LogKeyError(f"site key {path}: {error.strerror}; make one with `longhand keys`") from error
-    if mode & 0o077 and os.name == "posix":
-        raise LogKeyError(f"site key {path} is readable by others; run: chmod 600 {path}")
-    try:
-        if data.startswith(b"-----BEGIN"):
-            key = load_pem_private_key(data, None)
-            if isinstance(key, Ed25519PrivateKey):
-                return key
-            raise ValueError("another kind of key")
-        return Ed25519PrivateKey.from_private_bytes(_raw(data))
-    except (ValueError, TypeError) as error:
-        raise LogKeyError(f"{path} is no Ed25519 private key (PEM, 32 raw bytes, or 64 hex digits): {error}") from error
+    """A key file that is missing or no Ed25519 key. The message says what to do."""
 
 
 def load_public(path: Path) -> bytes:

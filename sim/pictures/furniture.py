@@ -5,7 +5,6 @@ is one, else simple shapes.
 """
 
 from dataclasses import dataclass
-from math import asin, atan2
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -201,8 +200,3 @@ def surroundings() -> list[tuple[Mesh, Matrix]]:
     post[2, 3] = layout.FLOOR_Z / 2
     pedestal = to_mesh(trimesh.creation.cylinder(0.12, -layout.FLOOR_Z, sections=24), (70.0, 76.0, 84.0), 200)
     return [(ground, np.eye(4)), (top, ct @ table), (pedestal, post)]
-
-
-def rpy_of(m: Matrix) -> tuple[float, float, float]:
-    """Fixed-axis angles of a rotation (for tests against the URDF's own)."""
-    return atan2(m[2, 1], m[2, 2]), asin(max(-1.0, min(1.0, -m[2, 0]))), atan2(m[1, 0], m[0, 0])

@@ -24,10 +24,6 @@ class GuideError:
     angle_rad: float
     stand_off_m: float
 
-    def at_depth(self, depth_m: float) -> float:
-        """Predicted lateral error at `depth_m` along the screw (m): e + L sin(theta), the worst case of both signs."""
-        return float(self.lateral_m + depth_m * np.sin(self.angle_rad))
-
 
 def guide_error(ref_T_tip: Matrix, entry: Vector, axis: Vector) -> GuideError:
     """Compare a guide pose (4,4) with a line, both in `ref`."""

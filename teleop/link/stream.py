@@ -99,10 +99,6 @@ class StreamEnd:
         self._test_until = until_ns if rate_hz > 0 else 0
         self._next_probe = min(self._next_probe, now_ns + self._probe_period)
 
-    def next_probe_ns(self) -> int:
-        """When `probes` has something again."""
-        return self._next_probe
-
     def load(self, path: int, size: int, now_ns: int) -> bytes:
         """A filler datagram for the throughput test of one path, `size` bytes of payload."""
         self._load_counter[path] += 1

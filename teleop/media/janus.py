@@ -26,7 +26,6 @@ from teleop.media.rtc import Feed
 from teleop.media.switch import Switch
 
 PORT = 8088
-MAX_VIEWERS = 100
 POLL_S = 25.0
 #: Parts of Janus that are not wanted here.
 PLUGINS = ("audiobridge", "echotest", "recordplay", "sip", "nosip", "streaming", "textroom", "videocall", "voicemail", "duktape", "lua")

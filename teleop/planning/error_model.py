@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,14 +36,6 @@ class ErrorModel:
 
     def to_json(self) -> dict[str, object]:
         return asdict(self)
-
-    def with_registration(self, tre_rms_mm: float) -> ErrorModel:
-        """Add a registration's RMS target error (3-D) to the robot's own: per axis tre / sqrt(3), added in squares."""
-        return replace(
-            self,
-            lateral_mm=math.hypot(self.lateral_mm, tre_rms_mm / math.sqrt(3.0)),
-            source=f"{self.source} + registration TRE {tre_rms_mm:.2f} mm RMS",
-        )
 
     def samples(self, count: int = 1024) -> np.ndarray:
         """(count, 4) quasi-random errors (Sobol, fixed): lateral 1, lateral 2 (mm), angle 1, angle 2 (rad). The same for everybody, so plans reproduce."""

@@ -27,7 +27,6 @@ from sim.campaign.hand import Frame, Hand, pack
 TICK = ("now", "travel", "speed", "moving", "q0", "q1", "q2", "q3", "q4", "q5", "q6")
 LEASE = ("arrived", "t_k", "v_cap", "seq", "epoch")
 TICKS, LEASES = 400_000, 200_000
-BASE = "ports"
 SITE = "a"
 
 

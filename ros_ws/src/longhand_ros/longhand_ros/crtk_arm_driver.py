@@ -13,7 +13,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from crtk_msgs.msg import OperatingState, StringStamped
 from geometry_msgs.msg import WrenchStamped
 from rclpy.node import Node
@@ -94,7 +93,3 @@ class CrtkArm(CrtkArmDriver):
                     return
             time.sleep(0.01)
         raise DriverError(f"CRTK arm: not ready after {seconds:g} s: {missing}")
-
-    def at_rest(self) -> bool:
-        """No joint moves faster than 1 mrad/s."""
-        return bool(np.abs(self._dq).max() < 1e-3)
