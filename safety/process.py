@@ -80,9 +80,9 @@ _REPORT_FIELDS = tuple(ArmReport.__slots__)
 _TUPLES = frozenset({"q", "dq", "tau", "pose", "setpoint", "q_ref"})
 
 
-def say(text: str) -> None:
-    """One plain line for the launcher's log."""
-    print(f"governor: {text}", file=sys.stderr, flush=True)
+def say(site: str, text: str) -> None:
+    """One plain line for the launcher's log; a process may host the governors of several sites."""
+    print(f"governor of {site}: {text}", file=sys.stderr, flush=True)
 
 
 def report_from(m: dict[str, Any]) -> ArmReport:
@@ -165,9 +165,12 @@ class GovernorProcess:
 
     # --- set-up -------------------------------------------------------------------------------------------------------
 
+    def _say(self, text: str) -> None:
+        say(self.args.site, text)
+
     def _read_roles(self) -> Roles:
         if self.roles_file is None:
-            say("no --roles: no key may command, every authenticated key may stop")
+            self._say("no --roles: no key may command, every authenticated key may stop")
             return Roles()
         self.roles_seen = self.roles_file.stat().st_mtime
         return read_roles(self.roles_file, self.args.site, self.args.arm)
@@ -255,11 +258,11 @@ class GovernorProcess:
         try:
             if self.roles_file.stat().st_mtime != self.roles_seen:
                 self.do(RolesIn(now, self._read_roles().entries))
-                say("role table read again")
+                self._say("role table read again")
         except (OSError, RolesError) as error:
             if self.s.roles.entries:
                 self.do(RolesIn(now, ()))
-                say(f"role table unreadable, nobody may command any more: {error}")
+                self._say(f"role table unreadable, nobody may command any more: {error}")
 
     # --- in -----------------------------------------------------------------------------------------------------------
 
@@ -270,7 +273,7 @@ class GovernorProcess:
             return
         uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         if uid != os.getuid():
-            say(f"refused a peer of uid {uid}")
+            self._say(f"refused a peer of uid {uid}")
             sock.close()
             return
         sock.setblocking(False)
@@ -303,7 +306,7 @@ class GovernorProcess:
 
     def _drop(self, c: Connection, why: str) -> None:
         if why:
-            say(f"{c.role or 'peer'}: {why}; connection closed")
+            self._say(f"{c.role or 'peer'}: {why}; connection closed")
         fd = c.sock.fileno()
         if fd >= 0:
             with contextlib.suppress(KeyError, ValueError):
@@ -312,7 +315,7 @@ class GovernorProcess:
             c.sock.close()
         if c.role and self.by_role.get(c.role) is c:
             del self.by_role[c.role]
-            say(f"{c.role} is gone")
+            self._say(f"{c.role} is gone")
             self.do(PeerIn(time.monotonic_ns(), c.role, False))
 
     def _peer_message(self, c: Connection, now: int, data: bytes) -> None:
@@ -364,7 +367,7 @@ class GovernorProcess:
             self._record(0, now, "boot", encode_input(self.boot_input), b"\x90", "boot", status_of(self.s, self.params))
             self._record_snapshot(now)
         self.do(PeerIn(now, role, True))
-        say(f"{role} is here")
+        self._say(f"{role} is here")
         c.send(self.pack(status_of(self.s, self.params)))
 
     # --- the arm ------------------------------------------------------------------------------------------------------
@@ -377,7 +380,7 @@ class GovernorProcess:
             sock.connect(str(self.run_dir / "arm.sock"))
             uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
             if uid != os.getuid():
-                say(f"arm.sock is served by uid {uid}, not by us: refused")
+                self._say(f"arm.sock is served by uid {uid}, not by us: refused")
                 sock.close()
                 return
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_PACKET)
@@ -387,7 +390,7 @@ class GovernorProcess:
             return
         self.arm = sock
         self.poll.register(sock, select.POLLIN)
-        say("arm is here")
+        self._say("arm is here")
         self.do(ArmIn(now, True))
 
     def _read_arm(self) -> None:
@@ -418,7 +421,7 @@ class GovernorProcess:
     def _lose_arm(self, now: int, why: str) -> None:
         if self.arm is None:
             return
-        say(why)
+        self._say(why)
         with contextlib.suppress(KeyError, ValueError):
             self.poll.unregister(self.arm)
         self.arm.close()
@@ -431,7 +434,7 @@ class GovernorProcess:
         try:
             self.arm.send(self.pack(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL | socket.MSG_EOR)
         except BlockingIOError:
-            say(f"the arm does not read: {message['t']} shed")
+            self._say(f"the arm does not read: {message['t']} shed")
         except OSError as error:
             self._lose_arm(time.monotonic_ns(), f"the arm's socket broke: {error}")
 
@@ -449,7 +452,7 @@ class GovernorProcess:
             for o in out:
                 if type(o) is ChangeOut:
                     summary = f"{o.old} -> {o.new}: {o.reason}"
-                    say(summary)
+                    self._say(summary)
         self._record(self.s.n, self.s.now, KIND_OF[type(i)], encode_input(i), encode_outputs(out), summary, None)
         key = change_key(self.s)
         if key != self.status_key:
@@ -484,7 +487,7 @@ class GovernorProcess:
             try:
                 keep_fault(self.epoch_file, self.block.last, o.fault)
             except EpochFileError as error:
-                say(str(error))
+                self._say(str(error))
         elif type(o) is ChangeOut:
             return True
         return False
@@ -599,7 +602,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         process = GovernorProcess(args)
     except (ParamError, RolesError, EpochFileError, OSError) as error:
-        say(str(error))
+        say(args.site, str(error))
         return 1
 
     def end(*_: object) -> None:
@@ -607,7 +610,7 @@ def main(argv: list[str] | None = None) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    say(f"{args.site}/{args.arm}, epochs {process.block.first}.., {be_realtime()}")
+    say(args.site, f"arm {args.arm}, epochs {process.block.first}.., {be_realtime()}")
     try:
         process.run()
     finally:
