@@ -166,19 +166,19 @@ def _first_patient(seed: int, folder: str, case_id: str) -> None:
 
 def prepare(
     out: Path, sites: int, *, seed: int, screws_per_site: int, correction: bool, profile: str | None, driver: str,
-    arm_model: str = "iiwa7", own: int = OWN_PROCESSES,
+    arm_model: str = "iiwa7", own: int = OWN_PROCESSES, host: str = "127.0.0.1", first: int = 0,
 ) -> Demo:
     """Write everything a demo needs. arm_model: which arm stands in every hospital (a name or a YAML file).
 
     Raises ValueError for a number of sites we have no names for, ModelError for an arm that cannot be used."""
     demo = lay_out(
         out, sites, seed=seed, screws_per_site=screws_per_site, correction=correction, profile=profile, driver=driver,
-        arm_model=arm_model, own=own,
+        arm_model=arm_model, own=own, host=host, first=first,
     )
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         # the two that compile (a minute each in a fresh environment) begin first, one on each core
-        first, *others = demo.configs
-        jobs = [pool.submit(_first_patient, first.seed, str(demo.out / first.site), first.case_id), pool.submit(_warm, first)]
+        one, *others = demo.configs
+        jobs = [pool.submit(_first_patient, one.seed, str(demo.out / one.site), one.case_id), pool.submit(_warm, one)]
         jobs += [pool.submit(_write_patient, c.seed, str(demo.out / c.site), c.case_id) for c in others]
         for job in jobs:
             job.result()
@@ -187,11 +187,13 @@ def prepare(
 
 def lay_out(
     out: Path, sites: int, *, seed: int, screws_per_site: int = 1, correction: bool = True, profile: str | None = None,
-    driver: str = "pybullet", arm_model: str = "iiwa7", own: int = OWN_PROCESSES, patients: bool = True,
+    driver: str = "pybullet", arm_model: str = "iiwa7", own: int = OWN_PROCESSES, patients: bool = True, host: str = "127.0.0.1",
+    first: int = 0,
 ) -> Demo:
-    """Keys, folders, configurations and the surgeon's list; `patients` False: hospitals without a case. Raises as `prepare`."""
-    if not 1 <= sites <= len(CITIES):
-        raise ValueError(f"--sites {sites}: between 1 and {len(CITIES)} hospitals can be simulated")
+    """Keys, folders, configurations and the surgeon's list; `patients` False: hospitals without a case. host: this machine's address
+    for consoles; first: number of the first hospital's name, where other machines have those before. Raises as `prepare`."""
+    if not 1 <= sites <= len(CITIES) - first:
+        raise ValueError(f"--sites {sites}: between 1 and {len(CITIES) - first} hospitals can be simulated")
     load_model(arm_model)
     if arm_model.endswith((".yaml", ".yml")):
         arm_model = str(Path(arm_model).resolve())
@@ -199,7 +201,7 @@ def lay_out(
     run = Path(tempfile.mkdtemp(prefix="longhand-"))
     (out / "console").mkdir(parents=True, exist_ok=True)
     (out / "logs").mkdir(exist_ok=True)
-    names = CITIES[:sites]
+    names = CITIES[first : first + sites]
     make_directory(out / "keys", names, [(CONSOLE, "surgeon")])
     configs: list[SiteConfig] = []
     session = os.urandom(16).hex()  # one for all sites, so that their logs can witness each other
@@ -209,7 +211,7 @@ def lay_out(
         (run / name).mkdir(mode=0o700)
         (out / name).mkdir(exist_ok=True)
         config = SiteConfig(
-            site=name, index=index, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
+            site=name, index=index, host=host, domain=41 + index % 60, run_dir=run / name, log_dir=out / "logs",
             keys_dir=out / "keys", case_dir=out / name / "case" if patients else None, case_id=f"SIM-{seed:04d}-{len(configs) + 1:02d}",
             arm_model=arm_model, driver=driver, seed=seed + len(configs), demo_qualification=True, correction=correction, doctor="scripted",
             relay_base=FIRST_PORT + PORTS_PER_SITE * index + RELAY_OFFSET, session=session,

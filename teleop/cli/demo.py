@@ -29,6 +29,9 @@ def command(
     driver: Annotated[str, typer.Option(help="pybullet (physics) or kinematic (no physics)")] = "pybullet",
     own_processes: Annotated[int, typer.Option(min=0, help="hospitals with processes of their own; the others share one in wards of ten")] = 3,
     arm: Annotated[str, typer.Option(metavar="NAME|FILE.yaml", help="which arm stands in every hospital")] = "iiwa7",
+    serve: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="offer this machine's hospitals to a surgeon on another one, and run them")] = None,
+    connect: Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="treat the hospitals of that machine; repeatable")] = None,
+    phrase_file: Annotated[Path | None, typer.Option(help="with --serve and --connect: the phrase both have; --serve makes it")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="show what every process prints")] = False,
 ) -> None:
     """Treat simulated patients in several cities with a scripted surgeon.
@@ -54,6 +57,8 @@ def command(
     folder = out or Path(tempfile.mkdtemp(prefix="longhand-demo-"))
     if out and out.exists() and any(out.iterdir()):
         raise typer.BadParameter(f"{out} is not empty; name a new folder, nothing is overwritten", param_hint="--out")
+    if serve or connect:
+        raise typer.Exit(_machines(serve, connect or [], phrase_file, sites, folder, json, seed=seed, driver=driver, arm_model=arm, own=own_processes))
     screen = Console(stderr=True)
     if not screen.is_terminal:
         screen.width = 140  # a file or a pipe has no width: the table must not be cut to 80 columns
@@ -74,3 +79,34 @@ def command(
     if json:
         write_json(outcome, json)
     raise typer.Exit(130 if interrupted else 0 if outcome.ok else 1)
+
+
+def _machines(
+    serve: str | None, connect: list[str], phrase_file: Path | None, sites: int, folder: Path, json: Path | None, **options: object
+) -> int:
+    """A demo on several machines: this one's hospitals for somebody else's surgeon, or the other way round."""
+    import json as json_module
+
+    from sim.demo import machines
+    from sim.demo.pairing import PairingError
+
+    if phrase_file is None or (serve and connect):
+        raise typer.BadParameter("give one of --serve and --connect, and --phrase-file", param_hint="--connect")
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    interrupted = machines.until_interrupted()
+    try:
+        if serve:
+            return machines.serve(serve, phrase_file, sites, folder, say, interrupted, **options)
+        outcome = machines.treat(connect, phrase_file, folder, say, interrupted)
+    except PairingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    text = json_module.dumps(outcome, indent=1)
+    if json and str(json) != "-":
+        json.write_text(text + "\n")
+    else:
+        print(text)
+    return 130 if interrupted() else 0 if outcome["ok"] else 1
