@@ -1,7 +1,6 @@
 """The soak in real time: three simulated hospitals with processes of their own and their cameras, emulated lines over the trace,
 and the surgeon's process going round. Sampled from outside; the logs are read when everything has ended."""
 
-import json
 import shutil
 import sys
 import time
@@ -46,7 +45,7 @@ class RealSoak:
         self.trace, self.seconds, self.folder, self.say = trace, hours * 3600.0, folder, say
         self.seed, self.check_logs, self.driver = seed, check_logs, driver
         self.e = Evidence("real time", 0.0, self.seconds)
-        self._begun = 0.0
+        self._begun = self._started = 0.0
         self._ended = False
         self._next = 0.0
         self._seen: dict[str, psutil.Process] = {}
@@ -81,7 +80,7 @@ class RealSoak:
         runner = Runner(self._processes(demo))
         lines = EventLines(demo.events_file)
         log = (self.folder / "processes.log").open("w", buffering=1)
-        started = time.monotonic()
+        self._started = started = time.monotonic()
         runner.start()
         try:
             while not self._ended and not interrupted():
@@ -129,7 +128,7 @@ class RealSoak:
             self._begun = time.monotonic()
             self.say("prepared: the soak begins")
             return
-        t = seen["t"] * 1e-9 - self._begun
+        t = seen["t"] * 1e-9 - (self._begun or self._started)
         if kind == "look" and self._begun:
             if seen["clock"] is not None:  # one machine, one monotonic clock: the true offset is zero
                 offset, error = seen["clock"]
@@ -197,4 +196,3 @@ class RealSoak:
                 self.e.wrongs.append(f"{config.site}: {error}")
         problems = getattr(self, "_problems", {})
         self.e.notes += [f"{words} ({count} times)" for words, count in list(problems.items())[:5]]
-        self.e.notes.append(json.dumps({"handovers": len(self.e.handovers)}))

@@ -18,6 +18,8 @@ RATE, BLOCK = 48_000, 960
 #: A mixed block louder than this is somebody's voice (RMS of 16-bit samples).
 HEARD = 100.0
 PEOPLE = ("surgeon", "mentor")
+#: Half seconds at each hospital in the beginning.
+FIRST_LOOKS = 8
 #: A connection that could not be agreed is tried again after so long (s).
 AGAIN_S = 3.0
 
@@ -113,8 +115,12 @@ class Watchers:
             role = Role.SURGEON if number == 0 else Role.MENTOR
             answer = await desk.open(name, name, role, connection.localDescription.sdp, "127.0.0.1")
             await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+            looks = 0
             while connection.connectionState not in ("failed", "closed"):
-                at = (self.sites.index(self._in_hand) + number) % len(self.sites)
+                # at first every hospital in turn: cameras load their scene when somebody first looks, which is warm-up
+                shown = looks // FIRST_LOOKS
+                at = ((shown if shown < len(self.sites) else self.sites.index(self._in_hand)) + number) % len(self.sites)
+                looks += 1
                 desk.watch(name, self.sites[at], STREAMS)
                 await asyncio.sleep(0.5)
         finally:
