@@ -43,7 +43,7 @@ def test_the_lock_file_names_no_address():
 
 
 def names() -> list[str]:
-    text = "".join((BROWSER / name).read_text() for name in ("scenarios.mjs", "hand_scenarios.mjs", "consult_scenarios.mjs"))
+    text = "".join((BROWSER / name).read_text() for name in ("scenarios.mjs", "hand_scenarios.mjs", "bedside_scenarios.mjs", "consult_scenarios.mjs"))
     return [line.split('"')[1] for line in text.splitlines() if line.startswith('  async "')]
 
 
