@@ -14,7 +14,7 @@ from typing import Any
 
 from sim.demo import pairing
 from sim.demo.prepare import CITIES, CONSOLE, Demo, prepare
-from sim.demo.processes import CONSOLE_DOMAIN, HERE, processes
+from sim.demo.processes import CONSOLE_DOMAIN, HERE, end, processes
 from sim.demo.watch import EventLines
 from teleop.launch.plan import Process
 from teleop.launch.runner import Ended, Line, Runner
@@ -49,7 +49,7 @@ def serve(listen: str, phrase_file: Path, sites: int, out: Path, say: Say, inter
                     say(f"{event.name} {event.why}")
                     failed = True
     finally:
-        _end(runner, log)
+        end(runner, log)
     return 1 if failed else 0
 
 
@@ -125,22 +125,10 @@ def treat(addresses: list[str], phrase_file: Path, out: Path, say: Say, interrup
                 problems.append("not finished in time")
                 break
     finally:
-        _end(runner, log)
+        end(runner, log)
     problems += [f"{n}: no guide was verified" for n in names if n not in verified]
     rows = [{"site": n, **{k: v[k] for k in ("screw", "lateral_mm", "angle_deg", "grade") if k in v}} for n in names for v in verified.get(n, [])]
     return {"ok": not problems, "problems": problems, "verified": rows, "judged_by": "each hospital's own tracker", "simulated": True}
-
-
-def _end(runner: Runner, log: Any) -> None:
-    runner.stop()
-    end = time.monotonic() + 20.0
-    while not runner.finished and time.monotonic() < end:
-        for event in runner.poll(0.2):
-            if isinstance(event, Line):
-                log.write(f"[{event.name}] {event.text}\n")
-    if not runner.finished:
-        runner.kill()
-    log.close()
 
 
 def until_interrupted() -> Callable[[], bool]:

@@ -2,20 +2,25 @@
 
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from sim.demo.prepare import Demo
 from teleop.case.site_config import SiteConfig
 from teleop.launch.document import At
 from teleop.launch.installed import here
 from teleop.launch.plan import Process, plan
+from teleop.launch.runner import Line, Runner
 
 HERE = At(Path(__file__), 1)
 #: The very files that `longhand up` and `ros2 launch` read.
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 #: The console's own ROS domain, away from every hospital's.
 CONSOLE_DOMAIN = 40
+#: So long processes may take to end by themselves, s.
+PATIENCE_S = 20.0
 
 
 def _python(name: str, module: str, *arguments: str, domain: int) -> Process:
@@ -70,3 +75,16 @@ def _around(demo: Demo, name: str, configs: tuple[SiteConfig, ...]) -> list[Proc
         _python(f"{name}/relay", "sim.network.relay", *relays, domain=domain),
         _python(f"{name}/doctor", "sim.doctor", *_configs(demo, configs), domain=domain),
     ]
+
+
+def end(runner: Runner, log: TextIO) -> None:
+    """Ask every process to end and write down what they still say; who does not end is killed. Closes the log."""
+    runner.stop()
+    limit = time.monotonic() + PATIENCE_S
+    while not runner.finished and time.monotonic() < limit:
+        for event in runner.poll(0.2):
+            if isinstance(event, Line):
+                log.write(f"[{event.name}] {event.text}\n")
+    if not runner.finished:
+        runner.kill()
+    log.close()

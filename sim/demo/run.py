@@ -14,7 +14,7 @@ from sim.demo.fault import FaultPlan, Striker
 from sim.demo.judge import Truth, judge_screw
 from sim.demo.outcome import FaultRow, Outcome, SiteRow
 from sim.demo.prepare import OWN_PROCESSES, Demo, prepare
-from sim.demo.processes import processes
+from sim.demo.processes import end, processes
 from sim.demo.travel import travel_after
 from sim.demo.watch import EventLines, RoomWatch
 from sim.world_client import WorldClient
@@ -128,8 +128,7 @@ class DemoRun:
                     break
             self._measure_usage(runner, demo)
         finally:
-            self._end(runner)
-            self._log.close()
+            end(runner, self._log)
             for room in rooms.values():
                 room.client.close()
         if self._interrupted:
@@ -237,16 +236,6 @@ class DemoRun:
                         continue
             for config in configs:
                 self.watched.usage[config.site] = (memory / len(configs), 100.0 * cpu / elapsed / len(configs))
-
-    def _end(self, runner: Runner) -> None:
-        runner.stop()
-        end = time.monotonic() + 20.0
-        while not runner.finished and time.monotonic() < end:
-            for event in runner.poll(0.2):
-                if isinstance(event, Line):
-                    self._log.write(f"[{event.name}] {event.text}\n")
-        if not runner.finished:
-            runner.kill()
 
     # --- afterwards ------------------------------------------------------------------------------------------------
 

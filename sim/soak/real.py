@@ -16,7 +16,7 @@ from safety.log.reader import LogReader
 from safety.log.steps import steps
 from sim.demo.camera_processes import camera_processes
 from sim.demo.prepare import Demo, prepare
-from sim.demo.processes import HERE, processes
+from sim.demo.processes import HERE, end, processes
 from sim.demo.watch import EventLines
 from sim.soak.deadlines import of_arm, of_governor
 from sim.soak.evidence import Evidence
@@ -105,20 +105,9 @@ class RealSoak:
                     break
             self.e.lasted_s = self.t
         finally:
-            self._end(runner, log)
+            end(runner, log)
         for seen in lines.read():
             self._take(seen)
-
-    def _end(self, runner: Runner, log: Any) -> None:
-        runner.stop()
-        end = time.monotonic() + 20.0
-        while not runner.finished and time.monotonic() < end:
-            for event in runner.poll(0.2):
-                if isinstance(event, Line):
-                    log.write(f"[{event.name}] {event.text}\n")
-        if not runner.finished:
-            runner.kill()
-        log.close()
 
     # --- samples -----------------------------------------------------------------------------------------------------
 
