@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PREFIX = "enc1:"
 #: Names of fields (in the JSON of case events, screen actions and notes) whose text a person wrote.
-FREE_TEXT = frozenset({"note", "text", "comment", "why", "say", "answer", "message", "free_text"})
+FREE_TEXT = frozenset({"note", "text", "question", "comment", "why", "say", "answer", "message", "free_text"})
 
 
 class PrivacyError(ValueError):

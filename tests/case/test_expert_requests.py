@@ -92,3 +92,13 @@ def test_no_order_raises(fields, op, who):
     h = Hospital()
     reply = h.order(op, who, **{k: v for k, v in fields.items() if k not in ("op", "who", "line_up", "self")})
     assert isinstance(reply["ok"], bool) and isinstance(reply["reason"], str)
+
+
+def test_what_the_doctor_wrote_is_sealed_in_both_logs(tmp_path):
+    from safety.log.privacy import load_or_make, open_fields, seal_fields
+
+    key = load_or_make(tmp_path / "case.key")
+    event = {"id": 1, "question": "Mrs. Li's L4?", "answer": "6.0 for Mrs. Li", "told": {"dr.chen": 0.0}}
+    sealed = seal_fields(event, key)
+    assert "Li" not in str(sealed) and sealed["told"] == event["told"]
+    assert open_fields(sealed, key) == event
