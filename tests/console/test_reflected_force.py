@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from teleop.console.hub import Hub
-from teleop.console.site_hand import Choices, choices_from
+from teleop.console.native import NativeHands
+from teleop.console.site_hand import Choices, SiteHand, choices_from
+from teleop.master.crtk_master import CrtkMasterDevice
 from teleop.master.hand import HandState
 from teleop.master.reflection import ReflectedForce, ReflectionParams
 from teleop.master.robot_view import robot_view
@@ -148,6 +150,56 @@ def test_a_grip_of_bounded_acceleration_never_gets_more_than_the_budget(accelera
         v += a
         z += v * 0.004
         assert r.ledger.observer >= 0.0
+
+
+class Topics:
+    """The ROS side of a CRTK master: what was sent, and a pose a reading."""
+
+    def __init__(self):
+        self.sent = []
+
+    def servo_cf(self, wrench):
+        self.sent.append(tuple(wrench))
+
+    def move_cp(self, pose): ...
+
+    def state_command(self, command): ...
+
+
+class Crtk:
+    """A CRTK master whose topics say where the rig's device is."""
+
+    def __init__(self, mtm):
+        self.mtm, self.topics = mtm, Topics()
+        self.device = CrtkMasterDevice(self.topics, "mtm", 250.0, gripper=True, force=True, damping=2.0)
+        self.capabilities, self.connect = self.device.capabilities, self.device.connect
+        self.disconnect = self.device.disconnect
+
+    def read(self, now_ns):
+        self.device.on_operating_state("ENABLED", True)
+        self.device.on_button("operator_present", "deadman" in self.mtm.held)
+        self.device.on_measured_cp((0.0, 0.0, self.mtm.z, 0.0, 0.0, 0.0, 1.0), now_ns)
+        return self.device.read(now_ns)
+
+    def send_force(self, wrench):
+        self.mtm.force = wrench
+        return self.device.send_force(wrench)
+
+
+def test_a_crtk_master_gets_the_contact_by_servo_cf_and_zero_when_it_is_let_go():
+    rig = Rig(delay=0.01)
+    master = Crtk(rig.device)
+    rig.native = NativeHands([master])
+    rig.hand = SiteHand("me")
+    rig.hand.choose(choices_from({"reflect": True, "alignment": "guide", "scale": 0.8}, Choices()))
+    rig.native.attach([rig.hand])
+    rig.press()
+    sent = np.array(master.topics.sent)
+    assert sent[:, 2].max() > 0.3 and not sent[:, 3:].any(), "forces, no torques"
+    strike(rig, "release")
+    rig.run(300)
+    assert master.topics.sent[-1] == (0.0,) * 6
+    rig.check()
 
 
 @pytest.mark.parametrize("wrong", [{"budget": -1.0}, {"force": 0.0}, {"slew": -1.0}, {"surprise": 0.0}, {"silent": 0.0}, {"late": 0.0}])
