@@ -70,6 +70,8 @@ def invariance(seeds: range) -> dict[str, object]:
         ("rotation 20, -15, 30 deg", {"rotation_deg": (20.0, -15.0, 30.0)}, 0.8),
         ("spacing 0.5", {}, 0.5),
         ("spacing 1.2", {}, 1.2),
+        ("spacing 2.0", {}, 2.0),
+        ("spacing 3.0", {}, 3.0),
         ("spacing 0.5 x 0.5 x 3.0", {}, (0.5, 0.5, 3.0)),
     ):
         gaps, grades, sizes = [], [], []
@@ -93,6 +95,11 @@ def invariance(seeds: range) -> dict[str, object]:
         out[name] = {
             "pairs": len(grades),
             "grade equal": sum(grades),
+            "planned both times": len(gaps),
+        }
+        if not gaps:
+            continue
+        out[name] |= {  # type: ignore[operator]
             "clearance change mean": float(np.mean(gaps)),
             "p05": float(np.percentile(gaps, 5)),
             "p95": float(np.percentile(gaps, 95)),

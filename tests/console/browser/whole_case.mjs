@@ -1,6 +1,7 @@
 // A whole case on N simulated hospitals through the visible controls: console page, and each hospital's own bedside page in a second browser context.
-//   node whole_case.mjs N [--shots DIR] [--driver kinematic|pybullet] [--screws K] [--own N] [--gamepad] [--servo]
+//   node whole_case.mjs N [--shots DIR] [--driver kinematic|pybullet] [--screws K] [--own N] [--gamepad] [--servo] [--flat]
 // --gamepad: the surgeon uses nothing but an emulated gamepad. --servo: before the first approach the guide is moved by keys, pointer and pad.
+// --flat: a browser without WebGL, whose page has slices, numbers and STOP (software drawing of the 3-D view takes much of two cores).
 // --own: so many hospitals have processes of their own, the others share one (two cores bear three hospitals and five browser pages only so).
 // Real hospitals (longhand console): real governor, link, case desk, planner. Prints one JSON object at the end.
 import { spawn } from "node:child_process";
@@ -28,7 +29,7 @@ child?.once("exit", (code, signal) => { if (!result.over) { console.error(`longh
 
 process.on("exit", () => child?.kill("SIGINT"));
 for (const name of ["SIGTERM", "SIGINT"]) process.on(name, () => process.exit(130));
-const browser = await launch();
+const browser = await launch(process.argv.includes("--flat") ? ["--disable-3d-apis"] : []);
 const taken = new Set();
 const shot = async (page, name) => { if (shots && !taken.has(name) && taken.add(name)) await page.screenshot({ path: join(shots, `${name}.png`) }); };
 const problems = [];
@@ -54,16 +55,18 @@ try {
     }
   };
   const table = await browser.newContext({ viewport: { width: 1280, height: 800 }, hasTouch: true });
+  // The doctor comes to the table when it is this hospital's turn, and goes when control was given back.
   const bedsides = {};
-  for (const [site, url] of Object.entries(told.bedside)) {
+  const comes = async (site) => {
     const side = await table.newPage();
     side.setDefaultTimeout(120000);
     side.on("pageerror", (e) => problems.push(`${site} bedside: ${e.message}`));
-    await side.goto(url);
+    await side.goto(told.bedside[site]);
     await side.waitForFunction(() => globalThis.bedside?.state.frame);
     await side.fill("#name", `Dr. ${site}`);
     bedsides[site] = side;
-  }
+  };
+  const goes = async (site) => { const side = bedsides[site]; delete bedsides[site]; await side.close(); };
   // The person at the table: reads, ticks every line, says yes.
   let working = true;
   const atTheTable = (async () => {
@@ -77,7 +80,7 @@ try {
             await shot(side, `bedside-${kind}`);
             if (await side.isEnabled("#yes")) { log(site, "bedside says yes to", kind); await side.tap("#yes"); await side.waitForTimeout(400); }
           }
-        } catch (error) { if (working) log("bedside:", error.message.slice(0, 120)); }
+        } catch (error) { if (working && bedsides[site]) log("bedside:", error.message.slice(0, 120)); }
       }
       await new Promise((r) => setTimeout(r, 250));
     }
@@ -91,6 +94,7 @@ try {
   }
   for (const site of Object.keys(told.bedside)) {
     const started = Date.now();
+    await comes(site);
     const gov = () => page.evaluate((n) => { const s = longhand.store.sites[n]; return { state: s.gov.state, up: s.age_ms !== null, case: s.case, speed: s.arm.speed ?? 0, mine: s.mine, blockers: s.gov.blockers ?? [] }; }, site);
     await until(`${site} is connected`, async () => (await gov()).case?.case_id, 120000);
     // images from the hospital -> plan -> approve -> send
@@ -132,6 +136,7 @@ try {
     await shot(page, "sites");
     await use(`[data-site="${site}"] [data-do="release"]`);
     await until(`${site} released`, async () => !(await gov()).mine, 20000);
+    await goes(site);
     const end = await gov();
     result.sites.push({ site, placed: end.case.placed, last: end.case.last, seconds: (Date.now() - started) / 1000 });
   }

@@ -64,6 +64,8 @@ export function makeCommand(app) {
   const middle = h("div", { class: "middle" });
   const root = h("div", { class: "view command" }, left, middle, right);
   const deviation = [];
+  const refusals = (gov) => Object.values(gov.counts?.rejected ?? {}).reduce((a, b) => a + b, 0);
+  let refusedBefore = 0;
 
   async function run() {
     const n = nextAction(store.site, store.screwId);
@@ -104,8 +106,12 @@ export function makeCommand(app) {
       show(jog, app.mode === "jog"); servo.update(stale);
       for (const b of jog.querySelectorAll("button")) disable(b, blocked());
       for (const el of modes.children) attr(el, "aria-pressed", el.dataset.mode === app.mode ? "true" : "false");
-      const wait = spent ? `${t("The press is over")} (${t(store.frame.hand.why)}): ${t("release, then press again")}` : store.frame?.hand?.pressed && store.frame.hand.by && !pressed ? `${t("Another window holds the deadman")}: ${store.frame.hand.by}` : c.phase && pressed ? t(c.phase) : app.deadman.why && app.deadman.why !== "released" ? `${t("Released")}: ${t(app.deadman.why)}` : "";
-      text(holdWhy, wait); attr(holdWhy, "data-level", spent ? "warn" : null);
+      // pressed, and the governor says no to every frame: its words, not a button that does nothing
+      const no = refusals(gov);
+      if (!pressed) refusedBefore = no;
+      const refused = pressed && no > refusedBefore && !["ACTIVE", "DEGRADED"].includes(gov.state) && gov.last_reject;
+      const wait = spent ? `${t("The press is over")} (${t(store.frame.hand.why)}): ${t("release, then press again")}` : store.frame?.hand?.pressed && store.frame.hand.by && !pressed ? `${t("Another window holds the deadman")}: ${store.frame.hand.by}` : refused ? `${t("Refused")}: ${t(gov.last_reject.replace(/^\w+: /, ""))}` : c.phase && pressed ? t(c.phase) : app.deadman.why && app.deadman.why !== "released" ? `${t("Released")}: ${t(app.deadman.why)}` : "";
+      text(holdWhy, wait); attr(holdWhy, "data-level", spent || refused ? "warn" : null);
       disable(retreat, blocked() || !c.screw); disable(breath, stale || !s?.mine); text(breath, c.breath_hold ? t("Breathing: HELD. Resume") : t("Hold the breath"));
       for (const { there, button, dd } of lines) { const on = there(); className(dd.firstChild, "off", !on); text(dd.firstChild, on ? t("connected") : t("NOT CONNECTED")); if (button) text(button, t(button.id === "connect-xr" ? (on ? "End" : "Use") : "Connect")); if (button?.id === "connect-spacemouse") show(button, !on); }
       // numbers
@@ -122,7 +128,7 @@ export function makeCommand(app) {
       drawRolling(plot, deviation, { limits: [LIMIT_MM], unit: "mm", top: Math.max(1.5, Math.min(20, enc?.mm ? enc.mm * 1.3 : 2)), colour: "#5ee38a" });
       const limited = gov.v_cap_why || "";
       text(why, stale ? "--" : limited ? `${t("Limited")}: ${t(limited)}` : gov.state === "ACTIVE" ? t("Full speed permitted") : gov.reason ? t(gov.reason) : "–"); attr(why, "data-level", limited ? "warn" : null);
-      const rows = [["Speed cap", stale ? "--" : `${num((gov.v_cap ?? 0) * 1000, 1)} mm/s`], ["Speed", stale ? "--" : `${num((arm.speed ?? 0) * 1000, 1)} mm/s`], ["To keep-out", stale || gov.margin === null || gov.margin === undefined ? "--" : `${num(gov.margin * 1000, 1)} mm`], ["Force", stale ? "--" : `${num(arm.force, 1)} N`], ["Stand-off", enc ? `${num(enc.stand_off, 1)} mm` : "--"], ["Travel bound", stale ? "--" : `${num((gov.travel_bound ?? 0) * 1000, 1)} mm`], ["Drive", stale ? "--" : t(arm.drive ?? "–")], ["Refused", String(Object.values(gov.counts?.rejected ?? {}).reduce((a, b) => a + b, 0))]];
+      const rows = [["Speed cap", stale ? "--" : `${num((gov.v_cap ?? 0) * 1000, 1)} mm/s`], ["Speed", stale ? "--" : `${num((arm.speed ?? 0) * 1000, 1)} mm/s`], ["To keep-out", stale || gov.margin === null || gov.margin === undefined ? "--" : `${num(gov.margin * 1000, 1)} mm`], ["Force", stale ? "--" : `${num(arm.force, 1)} N`], ["Stand-off", enc ? `${num(enc.stand_off, 1)} mm` : "--"], ["Travel bound", stale ? "--" : `${num((gov.travel_bound ?? 0) * 1000, 1)} mm`], ["Drive", stale ? "--" : t(arm.drive ?? "–")], ["Refused", String(no)]];
       rebuild(grid, [rows, getLanguage()], () => rows.map(([k, v]) => h("div", {}, h("dt", { t: k }), h("dd", {}, v))));
     },
   };
