@@ -11,7 +11,7 @@ const browser = await launch(), srv = await server(["--planning", folder, ...(da
 /** A picture once what it shows is fresh: a busy machine greys the views, which is right, but is not what the picture is about. */
 async function shot(page, name, { stale = false } = {}) {
   await page.evaluate(() => { document.querySelector("#toast").hidden = true; });
-  await page.waitForTimeout(500);
+  if (!page.held) await page.waitForTimeout(500);
   const good = () => page.evaluate((s) => (globalThis.longhand ? longhand.store.stale() === s && document.querySelector("#banner").hidden === !s : document.querySelector("#banner").hidden), stale);
   for (let k = 0; ; k++) {
     await until(`${name}: ${stale ? "stale" : "fresh"} data`, good, 120000);
@@ -20,12 +20,12 @@ async function shot(page, name, { stale = false } = {}) {
   }
   console.error(name);
 }
-const pressOn = async (page, selector) => { const box = await (await page.waitForSelector(`${selector}:not(:disabled)`)).boundingBox(); await page.mouse.move(box.x + box.width / 2, box.y + box.height * 0.8); await page.mouse.down(); };
+const pressOn = async (page, selector) => { const box = await (await page.waitForSelector(`${selector}:not(:disabled)`, { timeout: 20000 })).boundingBox(); await page.mouse.move(box.x + box.width / 2, box.y + box.height * 0.8); await page.mouse.down(); };
 /** Hold until it moves; a busy machine ends a press by its age, so press again. */
 async function holding(page, selector, moves) {
   for (let n = 0; n < 40; n++) {
     await pressOn(page, selector);
-    for (let k = 0; k < 10; k++) { if (await moves()) return; await page.waitForTimeout(40); }
+    for (let k = 0; k < 12; k++) { if (await moves()) { page.held = true; return; } await page.waitForTimeout(40); }
     await page.mouse.up(); await page.waitForTimeout(150);
   }
   throw new Error(`${selector}: nothing moves`);
@@ -69,13 +69,13 @@ try {
   await shot(page, "console-time-out");
   await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("approach"), 900000);
   const active = async () => (await srv.poke()).state === "ACTIVE";
-  await holding(page, "#hold", async () => (await active()) && (await page.evaluate(() => longhand.store.site.arm.s > 0.05)));
+  await holding(page, "#hold", async () => active);
   await shot(page, "console-approach");
-  await page.mouse.up();
+  await page.mouse.up(); page.held = false;
   await drive(page, async () => (await page.isVisible("#hold:not(:disabled)")) && (await page.textContent("#hold span")).includes("advance"), 900000);
   await holding(page, "#hold", active);
   await shot(page, "console-command");
-  await page.mouse.up();
+  await page.mouse.up(); page.held = false;
   // servo: the pointer holds the guide near the patient
   await page.click('[data-mode="servo"]');
   const stick = await (await page.waitForSelector("#stick")).boundingBox();
