@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from sim.layout import truth_folder
 from sim.pictures.cameras import View, nominal_view
 from sim.pictures.source import RoomSource
 from sim.world_client import WorldClient
@@ -41,7 +42,8 @@ class Looker:
 def make_source(config: SiteConfig) -> RoomSource:
     """The cameras of a site by its configuration."""
     model = load_model(config.arm_model)
-    truth = config.case_dir.parent / "truth" / "mesh_m" if config.case_dir is not None else None
+    folder = truth_folder(config.case_dir)
+    truth = folder / "mesh_m" if folder is not None else None
     view = Looker(config) if config.driver != "crtk" else None
     if view is None:
         still = nominal_view(model)

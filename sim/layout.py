@@ -1,12 +1,12 @@
 """Where things stand in a simulated operating room: the nominal layout that everybody at a site may know.
 
-World frame = the arm's base frame as installed: x towards the table, z up. The patient lies prone, head towards +y,
-so the
-CT's axes (LPS: left, posterior, superior) point to -x, +z, +y. The CT origin (in the body of L3) is placed so that
-the axes
+World frame = the arm's base frame as installed: x towards the table, z up. The patient lies prone, head towards +y, so the
+CT's axes (LPS: left, posterior, superior) point to -x, +z, +y. The CT origin (in the body of L3) is placed so that the axes
 of all ten pedicles L1-L5 with a 100 mm stand-off can be reached away from joint limits and singularities
-(tests/sim/test_layout.py). A real patient never lies exactly there: `sim.patient` adds a seeded centimetre and degrees.
+(tests/planning/test_approach.py). A real patient never lies exactly there: `sim.patient` adds a seeded centimetre and degrees.
 """
+
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +24,12 @@ TABLE_HALF = (0.26, 0.04, 1.0)
 #: The drape hangs from the table's edges: how far outside them, how deep (m).
 DRAPE_OUT, DRAPE_DEPTH = 0.02, 0.5
 FLOOR_Z = -0.75
+
+
+def truth_folder(case_dir: Path | None) -> Path | None:
+    """Where the simulated patient of a case lies: `truth` beside the case's folder, None where there is none."""
+    folder = case_dir.parent / "truth" if case_dir is not None else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def nominal_ct() -> Pose:

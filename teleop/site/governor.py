@@ -13,9 +13,11 @@ from teleop.case.site_config import SiteConfig, SiteConfigError, load_site_confi
 
 
 def arguments(config: SiteConfig) -> list[str]:
-    """The kernel's command line for a site. Epochs are kept beside the keys, which survive a restart as they must."""
-    args = ["--site", config.site, "--arm", config.arm, "--run-dir", str(config.run_dir),
-            "--state-dir", str(config.keys_dir.parent / "epochs")]
+    """The kernel's command line for a site. Epochs are kept beside the keys, which survive a restart as they must; their
+    folder is made here."""
+    epochs = config.keys_dir.parent / "epochs"
+    epochs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    args = ["--site", config.site, "--arm", config.arm, "--run-dir", str(config.run_dir), "--state-dir", str(epochs)]
     roles = config.keys_dir / "roles.toml"
     if roles.exists():
         args += ["--roles", str(roles)]
@@ -37,7 +39,6 @@ def main() -> int:
     except SiteConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    (config.keys_dir.parent / "epochs").mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [sys.executable, "-m", "safety.process", *arguments(config), *more]
     os.execv(sys.executable, command)
 

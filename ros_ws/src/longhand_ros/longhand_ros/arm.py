@@ -31,6 +31,7 @@ from rclpy.utilities import remove_ros_args
 from longhand_ros.arm_topics import ArmTopics
 from longhand_ros.real_room import RealRoom
 from longhand_ros.robot_model import robot_description
+from sim.layout import truth_folder
 from sim.room import SimRoom
 from teleop.arm.arm_loop import PARKED_REPORT_NS, REPORT_NS, ArmLoop
 from teleop.arm.drive import drive_params
@@ -169,11 +170,7 @@ def parse(argv: list[str]) -> tuple[SiteConfig, str, Path | None, str]:
         )
     else:
         parser.error("give --config FILE or --run-dir DIR")
-    phantom = args.phantom
-    if phantom is None and config.case_dir is not None:
-        beside = config.case_dir.parent / "truth"
-        phantom = beside if beside.is_dir() else None
-    return config, args.model or config.arm_model, phantom, args.crtk
+    return config, args.model or config.arm_model, args.phantom or truth_folder(config.case_dir), args.crtk
 
 
 def main(argv: list[str] | None = None) -> int:

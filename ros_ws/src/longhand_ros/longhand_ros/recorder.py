@@ -429,10 +429,11 @@ def _ament_shares() -> tuple[Path, ...]:
     return tuple(Path(p) / "share" for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p)
 
 
-def open_log(
-    config: SiteConfig, config_file: Path, session: bytes, planned_s: float, case_key: CaseKey
-) -> SessionLog:
-    """Check space, create the log. Raises DiskError, KeyRefused, OSError."""
+def open_log(config: SiteConfig, config_file: Path, session_hex: str, planned_s: float) -> tuple[SessionLog, CaseKey]:
+    """Check space, create the log; with it the key of the case. session_hex: 32 digits, "" for a random one. Raises DiskError,
+    KeyRefused, OSError, ValueError."""
+    session = bytes.fromhex(session_hex) or os.urandom(16)
+    case_key = load_or_make(key_file(config.keys_dir, config.case_id))
     config.log_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
     stat = os.statvfs(config.log_dir)
     require_space(stat.f_bavail * stat.f_frsize, planned_s, str(config.log_dir))
@@ -442,10 +443,11 @@ def open_log(
         params=msgpack.packb(thresholds(config).to_dict()),
         details={**header_details(config, config_file.read_text()), "case_key_id": case_key.key_id},
     )  # fmt: skip
-    return SessionLog(
+    log = SessionLog(
         log_path(config.log_dir, session, config.site), key, info, mono=time.monotonic_ns(), utc=time.time_ns(),
         utc_error=utc_error(),
     )  # fmt: skip
+    return log, case_key
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -463,9 +465,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stop.append("SIGTERM"))
     try:
         config = load_site_config(args.config)
-        session = bytes.fromhex(args.session or config.session) or os.urandom(16)
-        case_key = load_or_make(key_file(config.keys_dir, config.case_id))
-        log = open_log(config, args.config, session, args.planned_minutes * 60, case_key)
+        log, case_key = open_log(config, args.config, args.session or config.session, args.planned_minutes * 60)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         rclpy.shutdown()

@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import gc
 import heapq
-import os
 import signal
 import sys
 import time
@@ -28,9 +27,9 @@ from longhand_ros.arm import ArmProcess
 from longhand_ros.case import CaseNode
 from longhand_ros.gateway import GatewayNode
 from longhand_ros.recorder import RecorderNode, open_log
-from safety.log.privacy import key_file, load_or_make
 from safety.process import GovernorProcess
 from safety.process import parser as governor_parser
+from sim.layout import truth_folder
 from teleop.arm.pacing import calm_memory
 from teleop.case.site_config import SiteConfig, SiteConfigError, load_site_config
 from teleop.link.errors import LinkError
@@ -57,17 +56,11 @@ class Hospital:
         self.config = config
         self.context = Context()
         rclpy.init(context=self.context, domain_id=config.domain, signal_handler_options=SignalHandlerOptions.NO)
-        phantom = config.case_dir.parent / "truth" if config.case_dir is not None else None
-        self.arm = ArmProcess(
-            config, config.arm_model, phantom if phantom is not None and phantom.is_dir() else None, context=self.context
-        )
-        (config.keys_dir.parent / "epochs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.arm = ArmProcess(config, config.arm_model, truth_folder(config.case_dir), context=self.context)
         self.governor = GovernorProcess(governor_parser().parse_args(arguments(config)))
         self.gateway = GatewayNode(config, self.context)
         self.case = CaseNode(config, self.context)
-        session = bytes.fromhex(config.session) or os.urandom(16)
-        case_key = load_or_make(key_file(config.keys_dir, config.case_id))
-        log = open_log(config, file, session, 3600.0, case_key)
+        log, case_key = open_log(config, file, config.session, 3600.0)
         self.recorder = RecorderNode(config, log, case_key, 20.0, False, self.context)
 
     def steps(self) -> dict[str, Callable[[int], None]]:
