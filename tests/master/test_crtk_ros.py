@@ -94,6 +94,43 @@ rclpy.shutdown()
 """
 )
 
+#: A console that shows servo of an arm in contact (6 N), with the fake as its only device, and reflection chosen.
+REFLECTING = (
+    SCRIPT
+    + """
+from dataclasses import replace
+from safety.states import Mode, State
+from teleop.console.native import NativeHands, open_device
+from teleop.console.site_hand import Choices
+from teleop.master.command_maker import Intention
+from tests.console.test_site_hand import Rig
+rig = Rig()
+rig.hand.choose(replace(Choices(), reflect=True, alignment="guide", scale=0.5))
+device = open_device("longhand_ros.crtk_master:console_device:/MTMR,gripper,damping=2.0")
+native = NativeHands([device])
+native.attach([rig.hand])
+name, n = "native " + device.capabilities.name, 0
+while time.monotonic() < end:
+    rig.now, n = time.monotonic_ns(), n + 1
+    native.step(rig.now)
+    if n % 4 == 0:
+        rig.hand.push("p1", rig.samples(keyboard=((0.0,) * 6, ())), 0, rig.now)
+    pressed = any(row["deadman"] for row in native.show())
+    rig.hand.source = name if pressed else ""
+    view = replace(rig.view(), contact=(6.0, 0.0, 0.0))
+    c = rig.hand.step(rig.now, view, Intention(mode=Mode.SERVO, pressed=pressed))
+    if c is not None:
+        rig.last_seq = c.seq
+        rig.state = State.ACTIVE if c.press else rig.state
+        rig.arm, rig.drive = (c.target, "moving") if c.press and c.target else (rig.arm, rig.drive)
+    if rig.hand.energies()[name]["engagements"] and not native.show()[0]["there"]:
+        break
+    time.sleep(0.004)
+print("engaged", rig.hand.energies()[name]["engagements"], native.show()[0]["why"] or "gone")
+rclpy.shutdown()
+"""
+)
+
 FAKE_MASTER = (
     SCRIPT
     + """
@@ -105,7 +142,7 @@ cp = node.create_publisher(PoseStamped, "/MTMR/measured_cp", 10)
 state = node.create_publisher(OperatingState, "/MTMR/operating_state", 10)
 gripper = node.create_publisher(JointState, "/MTMR/gripper/measured_js", 10)
 joy = node.create_publisher(Joy, "/MTMR/operator_present", 10)
-node.create_subscription(WrenchStamped, "/MTMR/body/servo_cf", felt.append, 10)
+node.create_subscription(WrenchStamped, "/MTMR/body/servo_cf", lambda m: any((m.wrench.force.x, m.wrench.force.z)) and felt.append(m), 10)
 n = 0
 while not felt and time.monotonic() < end:
     rclpy.spin_once(node, timeout_sec=0.005)
@@ -118,8 +155,8 @@ while not felt and time.monotonic() < end:
     state.publish(OperatingState(state="ENABLED", is_homed=True))
     gripper.publish(JointState(position=[0.5]))
     if n % 20 == 0:
-        joy.publish(Joy(buttons=[1]))
-print("felt", felt[0].wrench.force.x)
+        joy.publish(Joy(buttons=[int(n > HOLDS_AFTER)]))
+print("felt", felt[0].wrench.force.x, 0.0 < felt[0].wrench.force.z < 4.0)
 """
 )
 
@@ -156,12 +193,28 @@ def test_a_fake_arm_process_is_woken_driven_and_its_fault_ends_the_motion():
 @pytest.mark.timeout(150)
 def test_a_fake_master_process_presses_feels_a_force_and_its_end_is_a_release():
     ours = start(95, "-c", MASTER)
-    fake = start(95, "-c", FAKE_MASTER)
+    fake = start(95, "-c", FAKE_MASTER.replace("HOLDS_AFTER", "0"))
     try:
         felt, err = fake.communicate(timeout=120)
-        assert felt.split() == ["felt", "1.0"], err[-2000:]
+        assert felt.split() == ["felt", "1.0", "False"], err[-2000:]
         out, err = ours.communicate(timeout=60)
         assert out.splitlines() == ["pressed 0.5 7", "gone"], err[-2000:]
+    finally:
+        for p in (ours, fake):
+            if p.poll() is None:
+                p.kill()
+                p.wait()
+
+
+@pytest.mark.timeout(150)
+def test_a_fake_master_process_feels_the_contact_of_the_guide_by_servo_cf():
+    ours = start(97, "-c", REFLECTING)
+    fake = start(97, "-c", FAKE_MASTER.replace("HOLDS_AFTER", "400"))
+    try:
+        felt, err = fake.communicate(timeout=120)
+        assert felt.split()[2:] == ["True"], err[-2000:]
+        out, err = ours.communicate(timeout=60)
+        assert out.splitlines() == ["engaged 1 gone"], err[-2000:]
     finally:
         for p in (ours, fake):
             if p.poll() is None:
