@@ -149,6 +149,18 @@ export const scenarios = {
     await until("a viewer's stop", async () => (await srv.poke()).stops.some(([, who]) => who === "student"));
   },
 
+  async "STOP works by pointer and key while a dialog is open"({ browser, srv }) {
+    const page = await open(browser, srv, "dr.li");
+    await page.click("#open");
+    await page.waitForSelector("#open-dialog[open]");
+    await page.click("#open-dialog .dialog-stop", { timeout: 5000 });
+    await until("the pointer's stop", async () => (await srv.poke()).stops.length === 1);
+    await page.keyboard.press("Escape");
+    await until("the key's stop", async () => (await srv.poke()).stops.length === 2);
+    await page.click("#open-dialog .end button");
+    await openCase(page); await autoPlan(page);
+  },
+
   async "STOP gets through while the websocket's queue is full, and counts once"({ browser, srv }) {
     const page = await open(browser, srv, "dr.li");
     const session = await page.context().newCDPSession(page);
@@ -549,6 +561,18 @@ export const scenarios = {
     assert(page.problems.length === 0, page.problems.join("\n"));
   },
 
+  async "a press that the governor refuses shows the governor's words"({ browser, srv }) {
+    const page = await ready(browser, srv), words = "no feed above 200 ms loop age: wait for a better line";
+    await srv.poke({ set: { refuses: `mode: ${words}` } });
+    assert((await page.textContent("#hold-why")) === "", "words before the press");
+    await until("the page says why", async () => { await press(page, "#jog-forward"); await page.waitForTimeout(400); const said = await page.textContent("#hold-why"); await page.mouse.up(); return said.includes(words); }, 20000);
+    assert((await srv.poke()).moved_mm === 0, "it moved");
+    await srv.poke({ set: { refuses: "" } });
+    await moves(page, srv, "afterwards");
+    assert(!(await page.textContent("#hold-why")).includes(words), "the words stay");
+    await page.mouse.up();
+    assert(page.problems.length === 0, page.problems.join("\n"));
+  },
   async "a gamepad jogs while its shoulder is held; letting go, the clutch, B and unplugging stop"({ browser, srv }) {
     const page = await ready(browser, srv);
     await emulatePad(page);

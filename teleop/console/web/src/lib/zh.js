@@ -43,6 +43,8 @@ export const ZH = {
   "Press and drag. With Shift: along the guide.": "按住并拖动。按 Shift：沿导向器方向。", "Servo: press and drag to move": "随动：按住拖动以移动", Connect: "连接", Use: "使用", End: "结束",
   "Motion scale": "运动比例", "Tremor filter": "震颤滤波", "Guided by": "引导", "The hand's axes": "手的坐标轴", Off: "关", Light: "轻", Normal: "中", Strong: "强", Nothing: "无", "The cone to the entry": "通向入点的锥形", "The planned axis": "计划轴线", "As in the probe's eye": "同探针视图", "As the guide lies": "同导向器", "Keep the direction": "保持方向", "Feel the guide": "感受导向器的力", "A push along the planned axis": "沿计划轴线推动", "Turn the grip as the guide lies first": "先将手柄转到导向器方向", "energy left": "剩余能量", "Headset or phone": "头显或手机", "Prediction error": "预测误差",
   "Waiting for the table's answer": "等待床旁回答",
+  // alternatives of a screw
+  "same line, next smaller diameter": "同一直线，小一号直径", "different line": "另一条直线",
   // the doctor at the table moves the guide away
   "Move the guide away": "移开导向器", "You have the arm. Hold a button: the guide moves slowly; let go: it stops.": "机械臂由您控制。按住按钮：导向器缓慢移动；松开即停止。",
   "Away from the patient": "远离患者", "Hold to move, back along the guide": "按住移动，沿导向器后退", "Up": "向上", "Down": "向下", "Up and down; x and y of the robot's base. Never nearer to the patient than 10 mm, and from nearer only away.": "上下移动；x、y 为机器人基座方向。距患者不小于 10 毫米；更近时只能远离。",
