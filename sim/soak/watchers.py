@@ -68,7 +68,7 @@ class Watchers:
                 self.pictures[site] += 1
                 push(coded, digest)
 
-            trunk.switch.push = counted  # type: ignore[method-assign]
+            trunk.switch.push = counted  # type: ignore[method-assign, assignment]
             desk.trunks[site] = trunk
         for name in PEOPLE:
             desk.voices.set(name, Line(muted=False))
