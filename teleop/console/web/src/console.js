@@ -121,10 +121,10 @@ app.timeOut = (name) => {
   if (!desk?.approval) { app.say(t("Open the approved plan of this hospital first"), true); return; }
   const screws = desk.screws.map((s) => s.name ?? s.id).join(", ");
   const done = () => { dialog.close(); dialog.remove(); };
-  const dialog = h("dialog", { id: "time-out", label: "Time-out" }, stopButton(app), h("h2", { t: "Time-out: read aloud with the bedside" }), h("dl", { class: "readback" },
+  const dialog = h("dialog", { id: "time-out", label: "Time-out" }, h("h2", { t: "Time-out: read aloud with the bedside" }), h("dl", { class: "readback" },
     h("dt", { t: "Hospital" }), h("dd", {}, store.sites[name].title), h("dt", { t: "Case" }), h("dd", {}, c.case_id ?? "–"), h("dt", { t: "Levels and sides" }), h("dd", {}, screws),
     h("dt", { t: "Plan" }), h("dd", {}, desk.approval.hash.slice(0, 16)), h("dt", {}, "CT"), h("dd", {}, (desk.image.ct_sha256 ?? "").slice(0, 16))),
-    h("div", { class: "row end" }, h("button", { t: "Not right", onclick: done }), h("button", { id: "time-out-agree", class: "primary big", t: "All agree", onclick: async () => { done(); app.readingBack.add(name); const reply = await app.net.call("site.order", { site: name, op: "case.read_back", params: { case_id: c.case_id, plan_hash: desk.approval.hash, ct_sha256: desk.image.ct_sha256, screws: desk.transferred?.screws ?? desk.screws.map((s) => s.id).sort() } }).catch(app.fail); app.readingBack.delete(name); app.dirty = true; if (reply && !reply.ok) app.say(reply.reason, true); } })));
+    h("div", { class: "row end" }, h("button", { t: "Not right", onclick: done }), h("button", { id: "time-out-agree", class: "primary big", t: "All agree", onclick: async () => { done(); app.readingBack.add(name); const reply = await app.net.call("site.order", { site: name, op: "case.read_back", params: { case_id: c.case_id, plan_hash: desk.approval.hash, ct_sha256: desk.image.ct_sha256, screws: desk.transferred?.screws ?? desk.screws.map((s) => s.id).sort() } }).catch(app.fail); app.readingBack.delete(name); app.dirty = true; if (reply && !reply.ok) app.say(reply.reason, true); } })), stopButton(app));
   document.body.append(dialog); dialog.showModal();
 };
 

@@ -7,10 +7,10 @@ export function openCaseDialog(app) {
   const list = h("div", { class: "sources", id: "sources" }), status = h("p", { role: "status", id: "open-status" }), bar = h("progress", { max: "1", value: "0", hidden: true, label: "Upload" });
   const folder = h("input", { type: "file", id: "upload-folder", webkitdirectory: true, multiple: true, hidden: true, onchange: () => upload([...folder.files]) });
   const files = h("input", { type: "file", id: "upload-files", multiple: true, accept: ".zip,.nii,.gz,.dcm", hidden: true, onchange: () => upload([...files.files]) });
-  const dialog = h("dialog", { id: "open-dialog", label: "Open images" }, stopButton(app),
+  const dialog = h("dialog", { id: "open-dialog", label: "Open images" },
     h("h2", { t: "Open images" }), h("p", { class: "hint", t: "Images are de-identified when they are read: no names, no dates, no file names are kept." }),
     list, h("div", { class: "row" }, h("button", { t: "DICOM folder…", onclick: () => folder.click() }), h("button", { t: "Zip or NIfTI files…", onclick: () => files.click() }), folder, files),
-    bar, status, h("div", { class: "row end" }, h("button", { t: "Close", onclick: () => dialog.close() })));
+    bar, status, h("div", { class: "row end" }, h("button", { t: "Close", onclick: () => dialog.close() })), stopButton(app));
   const show = dialog.showModal.bind(dialog);
   dialog.showModal = () => {
     text(status, ""); show();

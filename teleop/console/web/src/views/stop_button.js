@@ -1,4 +1,4 @@
-// STOP inside a dialog: while one is open a browser gives the pointer to nothing behind it, not even to STOP in its corner.
+// The last child of its dialog, so that it is not what Enter or a pad's A finds first. STOP inside a dialog: while one is open a browser gives the pointer to nothing behind it, not even to STOP in its corner.
 import { h } from "../lib/dom.js";
 
 export function stopButton(app) {
