@@ -62,6 +62,9 @@ class FakeSite:
         self.experts = ExpertRequests()
         self.line_up = True
         self.v_cap_why = ""
+        #: What this hospital's governor says to every press; empty: it moves.
+        self.refuses = ""
+        self.refused = 0
         self.screws: dict[str, Any] = {}
         self.case: dict[str, Any] = {
             "case_id": f"SIM-{title[-1]}",
@@ -121,7 +124,9 @@ class FakeSite:
     def send(self, intent: Intent) -> None:
         self.intents.append((time.monotonic_ns(), intent))
         self._loop_age = time.monotonic_ns() - intent.echo_state if intent.echo_state else 0
-        if intent.press and self.state in ("READY", "PAUSE", "ACTIVE"):
+        if intent.press and self.refuses:
+            self.refused += 1
+        elif intent.press and self.state in ("READY", "PAUSE", "ACTIVE"):
             self._last_press_at = time.monotonic_ns()
             self._intent = intent
             if self.state != "ACTIVE":
@@ -375,7 +380,8 @@ class FakeSite:
                 "alarms": self.alarms,
                 "blockers": self.blockers,
                 "qualified_until": now + int(20 * 60e9) if self.case["qualification"] else 0,
-                "counts": {"accepted": 1000, "rejected": {}},
+                "counts": {"accepted": 1000, "rejected": {"mode": self.refused} if self.refused else {}},
+                "last_reject": self.refuses,
             },
             link={
                 "paths": [

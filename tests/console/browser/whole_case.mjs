@@ -170,6 +170,7 @@ async function follow(page, side, gov, done, site) {
       const label = await page.textContent("#hold span");
       if (label !== told_) { log(site, label); told_ = label; }
       const box = await (await page.$("#hold")).boundingBox();
+      if (!box) continue; // the page has gone on between the look and the grip
       if (!gamepad) await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
       const down = () => (gamepad ? setPad(page, { held: [SHOULDER] }) : page.mouse.down()), up = () => (gamepad ? setPad(page, { held: [] }) : page.mouse.up());
       const take = await (await side.$("#take")).boundingBox(); // looked up before: the table's finger must be quick
