@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,6 +115,15 @@ async def run(o: Options) -> int:
     from teleop.console.serve import bind, check_tls, serve
     from teleop.console.signin import Tokens
 
+    stop = asyncio.Event()
+
+    def end(number: signal.Signals) -> None:
+        say(f"ending, asked by {number.name}")
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
+
     check_tls(o.cert, o.key, o.host)
     native = NativeHands([open_device(words) for words in o.devices]) if o.devices else None
     sock = bind(o.host, o.port)
@@ -140,14 +150,6 @@ async def run(o: Options) -> int:
     issued |= {name: tokens.issue(Principal(name, Role.EXPERT)) for name in o.experts}
     put_metrics_token(data / "metrics.token", tokens.issue(Principal("prometheus", Role.VIEWER)))
     tokens.save(data / "tokens.json")
-    stop = asyncio.Event()
-
-    def end(number: signal.Signals) -> None:
-        say(f"ending, asked by {number.name}")
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, end, number)
     scheme, shown = "https" if o.cert else "http", "localhost" if o.host == "127.0.0.1" else o.host
     base = f"{scheme}://{shown}:{sock.getsockname()[1]}"
     urls = {name: f"{base}/{'console' if name == o.surgeon else 'consult'}#t={token}" for name, token in issued.items()}
@@ -189,7 +191,7 @@ async def run(o: Options) -> int:
     recorder = asyncio.create_task(record()) if links else None
     try:
         if hospitals is not None:
-            if not await asyncio.to_thread(hospitals.start):
+            if not await asyncio.to_thread(hospitals.start, stop.is_set):
                 raise ConsoleError(f"a hospital did not start: see {o.folder}/processes.log")
             watcher = asyncio.create_task(watch())
         await serve(make_app(hub, tokens, data, hosts), sock, o.cert, o.key, ready, stop)
@@ -289,17 +291,17 @@ class Hospitals:
         self.runner = Runner(wanted)
         self._log = (o.folder / "processes.log").open("w", buffering=1)
 
-    def start(self) -> bool:
-        """Start everything and wait for the bedside pages; False when one died on the way."""
+    def start(self, asked_to_end: Callable[[], bool]) -> bool:
+        """Start everything and wait for the bedside pages, or until somebody asks to end; False when one died on the way."""
         self.runner.start()
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not asked_to_end():
             if self.poll():
                 return False
             if all(path.exists() for path in self._bedside.values()):
                 return True
             time.sleep(0.1)
-        return False
+        return asked_to_end()
 
     def bedside_urls(self) -> dict[str, str]:
         return {site: jsonlib.loads(path.read_text())["url"] for site, path in self._bedside.items() if path.exists()}

@@ -191,6 +191,8 @@ def plan_screws(
                 item = to_trajectory(prepared[level], side, outcomes[level, side])
                 if verify and item.has_line:
                     item = verified(ct, labels, item, prepared[level])
+                if item.status == "NO_SAFE_SCREW":
+                    item = doubted(labels, item, prepared[level])
                 item = downgraded(item, findings[level])
             items.append(item)
             if progress is not None:
@@ -224,7 +226,7 @@ FLOOR_MM = 0.5
 FLOOR_VOXELS = 0.35
 """The same as a share of the voxel: 1.5 SD of where a label's border lies (0.23 voxels on analytic bone)."""
 MIN_VOXELS = 4.5
-"""A pedicle narrower than this many voxels is planned, but never called OK."""
+"""A pedicle narrower than this many voxels is planned, but never called OK; nor is a refusal by less than the border's uncertainty called proved."""
 HEAD_MM = 5.0
 """How far behind the entry a screw's head seats the rod."""
 ROD_TOLERANCE_MM = 1.5
@@ -393,6 +395,26 @@ def segment_distance(p1: np.ndarray, q1: np.ndarray, p2: np.ndarray, q2: np.ndar
     return float(np.linalg.norm(p1 + s * d1 - p2 - t * d2))
 
 
+def voxel_across(labels: Labels, anatomy: Anatomy) -> float:
+    """Size of a voxel across the pedicles, along the vertebra's left-right axis, mm."""
+    lateral = anatomy.frame.lps_T_v[:3, 0]
+    return float(np.linalg.norm((labels.volume.direction.T @ lateral) * labels.volume.spacing_mm))
+
+
+def doubted(labels: Labels, item: LinearTrajectory, anatomy: Anatomy) -> LinearTrajectory:
+    """A proof is about the label's bone. Where that shows the pedicle in a few voxels only and the bound misses the need by less than its border is
+    uncertain (FLOOR_VOXELS), the no is not one about the patient: LOW_CONFIDENCE. (Simulated: of one patient planned at 0.8 mm, truly A with 4.0 and
+    4.5 mm, the label at 3 mm "proved" that no screw exists.)"""
+    proof, voxel, width = item.metrics["proof"], voxel_across(labels, anatomy), anatomy.isthmus[item.side].width
+    if width >= MIN_VOXELS * voxel or proof["upper_bound_mm"] + FLOOR_VOXELS * voxel < proof["need_mm"]:
+        return item
+    why = (
+        f"the label shows the pedicle only {width / voxel:.1f} voxels wide ({voxel:.1f} mm), its border is uncertain by {FLOOR_VOXELS * voxel:.2f} mm: "
+        "a finer CT has to say whether there is a screw"
+    )
+    return replace(item, status="LOW_CONFIDENCE", reasons=(*item.reasons, why))
+
+
 def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatomy) -> LinearTrajectory:
     """The trajectory with the independent grader's numbers; a claim the grader contradicts becomes LOW_CONFIDENCE without losing the numbers."""
     from teleop.planning.grade import grade_screw
@@ -400,8 +422,7 @@ def verified(ct: Volume, labels: Labels, item: LinearTrajectory, anatomy: Anatom
     report = grade_screw(labels, item, ct=ct, frame=anatomy.frame)
     metrics = {**item.metrics, **report.numbers()}
     why = list(report.contradictions)
-    lateral = anatomy.frame.lps_T_v[:3, 0]
-    voxel = float(np.linalg.norm((labels.volume.direction.T @ lateral) * labels.volume.spacing_mm))
+    voxel = voxel_across(labels, anatomy)
     floor = max(FLOOR_MM, FLOOR_VOXELS * voxel)
     if report.grade != "A":
         why.append(f"independent grade {report.grade}, breach {report.breach_mm:.2f} mm {report.breach_side}")

@@ -13,7 +13,7 @@ from teleop.planning.field import Margins
 from teleop.planning.infeasible import ceiling, prove
 from teleop.planning.levels import interpret
 from teleop.planning.pedicle import best_clearance, problem
-from teleop.planning.screws import bounding_boxes, build_anatomy
+from teleop.planning.screws import bounding_boxes, build_anatomy, plan_screws
 
 
 @settings(max_examples=40, deadline=None)
@@ -65,3 +65,15 @@ def test_branch_and_bound_agrees_with_the_sections_where_both_can_tell(narrow):
     found, _, _ = best_clearance(narrow, "L2")
     for need in (found + 0.35, found + 0.5):
         assert prove(narrow, need, found)["certified"]
+
+
+def test_a_label_of_a_few_voxels_proves_no_screw_impossible_that_a_finer_one_shows():
+    phantom = generate(3, levels=("L2",))
+    plans = {}
+    for spacing in (0.8, 3.0):
+        image = render(phantom, (spacing,) * 3, skin=False, with_structures=False, fine_mm=1.6)
+        plans[spacing] = plan_screws(image.ct, interpret(image.labels))
+    for side in ("left", "right"):
+        assert plans[0.8][f"L2_{side}"].status == "OK"
+        coarse = plans[3.0][f"L2_{side}"]
+        assert coarse.status == "LOW_CONFIDENCE" and any("a finer CT" in r for r in coarse.reasons), coarse.reasons
