@@ -20,7 +20,7 @@ def load(path: Path):
 
 
 HERE = Path(__file__).resolve().parent
-UpSite = load(HERE / "site.py").UpSite
+UpSite = load(HERE / "real_site.py").UpSite
 CrtkClient = load(HERE.parent / "crtk" / "crtk_client.py").CrtkClient
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(300)]
 

@@ -23,7 +23,7 @@ def load(path: Path):
     return module
 
 
-UpSite = load(HERE / "site.py").UpSite
+UpSite = load(HERE / "real_site.py").UpSite
 CrtkClient = load(HERE.parent / "crtk" / "crtk_client.py").CrtkClient
 pytestmark = [pytest.mark.slow, pytest.mark.ros, pytest.mark.timeout(300)]
 
