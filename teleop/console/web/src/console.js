@@ -208,9 +208,13 @@ app.language = () => { for (const v of Object.values(app.views)) v.root.querySel
 app.show(app.page === "consult" ? "consult" : "plan");
 app.shell.signin(!app.net.token);
 
-let live = 0, outlinesAt = 0;
+let live = 0, outlinesAt = 0, called = 0, gap = 16;
 function paint() {
   requestAnimationFrame(paint);
+  // How far apart the browser can draw frames here: a machine that is short of time draws outlines less often, so that the age of what is shown stays low.
+  const at = performance.now();
+  gap += 0.1 * (Math.min(500, at - called) - gap);
+  called = at;
   const fresh = app.fresh;
   app.fresh = null;
   if (fresh || app.dirty || performance.now() - live > 120) {
@@ -224,8 +228,8 @@ function paint() {
     const liveView = store.view === "command";
     const stale = liveView && store.siteName && store.stale() ? `${t("NO FRESH DATA")} ${Number.isFinite(store.age()) ? `${(store.age() / 1000).toFixed(1)} s` : ""}` : "";
     app.block.setStale(stale);
-    // Numbers and states are drawn with every frame; outlines of a moving guide 25 times a second.
-    const outlines = wanted || performance.now() - outlinesAt > 40;
+    // Numbers and states are drawn with every frame; outlines of a moving guide 25 times a second, or at a fifth of the frames where those come late.
+    const outlines = wanted || performance.now() - outlinesAt > (gap < 25 ? 40 : 5 * gap);
     if (app.dirtyImages) { app.dirtyImages = false; outlinesAt = live; const dragging = Object.values(app.block.slices).some((s) => s.drag); app.block.redraw(true, dragging); } else if (outlines) { outlinesAt = live; app.block.redraw(false); }
   }
   // What was put on the screen in this frame is what the next command may echo.
