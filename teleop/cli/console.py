@@ -6,6 +6,7 @@ Example:
 """
 
 import asyncio
+import contextlib
 import json as jsonlib
 import os
 import signal
@@ -100,7 +101,9 @@ class Options:
 
 
 def say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    """To whoever started us; a pipe that nobody reads any more ends no hospital."""
+    with contextlib.suppress(BrokenPipeError):
+        print(words, file=sys.stderr, flush=True)
 
 
 async def run(o: Options) -> int:
@@ -118,8 +121,8 @@ async def run(o: Options) -> int:
     stop = asyncio.Event()
 
     def end(number: signal.Signals) -> None:
+        stop.set()  # first: whoever started us may have gone with the pipe that is spoken into
         say(f"ending, asked by {number.name}")
-        stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end, number)

@@ -76,6 +76,15 @@ def test_asked_to_end_while_hospitals_still_start_it_ends_all_the_same(tmp_path)
     assert not marked(console.mark)
 
 
+def test_a_console_whose_reader_has_gone_still_ends_when_asked(tmp_path):
+    console = Console(tmp_path / "out", "--sites", "0")
+    console.told()
+    console.process.stderr.close()
+    console.process.stdout.close()
+    console.process.send_signal(signal.SIGTERM)
+    assert console.process.wait(timeout=100) == 0
+
+
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path):
     first = Console(tmp_path / "one", "--sites", "0")
     port = first.told()["console"]["surgeon"].split(":")[2].split("/")[0]

@@ -204,7 +204,7 @@ app.show = (view) => {
   app.views[view].enter();
   app.dirty = true;
 };
-app.language = () => { for (const v of Object.values(app.views)) v.root.querySelectorAll("[data-t]").forEach((el) => text(el, t(el.dataset.t))); app.redraw(false); };
+app.language = () => { for (const root of [...Object.values(app.views).map((v) => v.root), app.wall.root]) root.querySelectorAll("[data-t]").forEach((el) => text(el, t(el.dataset.t))); app.redraw(false); };
 app.show(app.page === "consult" ? "consult" : "plan");
 app.shell.signin(!app.net.token);
 
