@@ -85,6 +85,8 @@ def ask(b: Budget, site: str, plane: Plane, size: int) -> tuple[Budget, bool]:
         keep = RESERVE[plane] * full
         if s.tokens - min(size, full - keep) < keep:
             return b, False
-    # Control may overdraw by one bucket at most: a flood of it must not shut the others out for minutes.
-    after = max(-full, s.tokens - size)
+    after = s.tokens - size
+    if plane is Plane.STREAM:
+        # Control may overdraw by one bucket at most: a flood of it must not shut the others out for minutes. The others pay in full.
+        after = max(min(-full, s.tokens), after)
     return replace(b, sites={**b.sites, site: replace(s, tokens=after)}), True

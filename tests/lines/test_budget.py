@@ -1,7 +1,7 @@
 """The budget: control always, priority between planes and sites, nobody starved."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from teleop.link.budget import BURST_S, IN_HAND, Budget, SiteBudget, ask, step, with_site
@@ -16,7 +16,9 @@ def two(rate: float = MB) -> Budget:
     return step(b, 0)
 
 
-def send_all(b: Budget, seconds: float, wants: dict[str, tuple[Plane, int]], each_ms: int = 10) -> tuple[Budget, dict[str, int]]:
+def send_all(
+    b: Budget, seconds: float, wants: dict[str, tuple[Plane, int]], each_ms: int = 10
+) -> tuple[Budget, dict[str, int]]:
     """Everybody asks for one packet after another for so long; bytes sent by site."""
     sent = dict.fromkeys(wants, 0)
     for _ in range(int(seconds * 1000 / each_ms)):
@@ -73,8 +75,23 @@ def test_a_packet_larger_than_the_bucket_passes_when_the_bucket_is_full_and_is_p
     assert not ask(b, "b", Plane.BULK, 256 * 1024)[1]
 
 
+@example(
+    events=[
+        (0, "a", Plane.ORDERS, 2363),
+        (0, "b", Plane.ORDERS, 1254),
+        (0, "c", Plane.ORDERS, 2363),
+        (250, "a", Plane.ORDERS, 1),
+        (250, "a", Plane.ORDERS, 2361),
+    ],
+    rate=1000.0,
+)
 @given(
-    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(["a", "b", "c"]), st.sampled_from(list(Plane)), st.integers(1, 60000)), max_size=80),
+    st.lists(
+        st.tuples(
+            st.integers(0, 400), st.sampled_from(["a", "b", "c"]), st.sampled_from(list(Plane)), st.integers(1, 60000)
+        ),
+        max_size=80,
+    ),
     st.floats(1e3, 1e7),
 )
 def test_over_any_time_the_asking_planes_together_never_exceed_the_rate_and_one_burst_a_site(
